@@ -1,0 +1,53 @@
+/* The backends that there are, and how each one is made. Only cmd/ and the tests include this:
+ * everyone else knows a backend by its table alone (content/backend.h). */
+#ifndef STOWAGE_BACKENDS_H
+#define STOWAGE_BACKENDS_H
+
+#include "content/backend.h"
+
+#include <stdatomic.h>
+
+/* Bytes in the directory `path`, which is made if it is missing (mode 0700):
+ *
+ *   blobs/<alg>/<hex>   finished blobs, as containerd's own store and an OCI image layout have them
+ *   ingest/<name>       stages
+ *
+ * The failure names the path. */
+int local_new(const char *path, struct backend **ret_b, struct stow_err *err) MUST_CHECK;
+
+/* Bytes in memory, lost with the process: the reference that the suite is written against. */
+int mem_new(struct backend **ret_b, struct stow_err *err) MUST_CHECK;
+
+/* What can go wrong, one slot an operation. Each counts down: 0 or less is "never", n is "the n-th
+ * call from now", once; set `forever` to fail from then on. */
+enum fault_op {
+	FAULT_STAT,
+	FAULT_OPEN,
+	FAULT_PREAD,
+	FAULT_REMOVE,
+	FAULT_SCAN,
+	FAULT_STAGE_CREATE,
+	FAULT_STAGE_RESUME,
+	FAULT_STAGE_WRITE,
+	FAULT_STAGE_TRUNCATE,
+	FAULT_STAGE_SYNC,
+	FAULT_STAGE_PREAD,
+	FAULT_STAGE_PUBLISH,
+	FAULT_STAGE_DISCARD,
+	FAULT_STAGE_SCAN,
+	FAULT_OP_COUNT,
+};
+struct fault_plan {
+	atomic_int after[FAULT_OP_COUNT];
+	atomic_bool forever;
+	_Atomic(enum stow_code) code; /* of the failure */
+	atomic_bool shorten;          /* preads that fail return half the bytes instead */
+	atomic_uint delay_us;         /* before every call */
+};
+
+/* Decorates `inner`, which it owns from then on (also on failure). `plan` is the caller's, outlives
+ * the backend, and may be changed at any time. With an all-zero plan it is invisible. */
+int fault_new(struct backend *inner, struct fault_plan *plan, struct backend **ret_b,
+	      struct stow_err *err) MUST_CHECK;
+
+#endif

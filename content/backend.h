@@ -1,0 +1,173 @@
+/* A backend keeps bytes: finished blobs, by digest, and stages, which are blobs in the making.
+ * It knows nothing of refs, labels or times; those are the store's, in LMDB.
+ *
+ * This header is the whole contract. Each promise below is a case of tests/suite/, which every
+ * backend passes; callers use the backend_*() functions, never `->ops` themselves.
+ *
+ * A stage's life:
+ *
+ *   state      entered by              legal calls                          next
+ *   open       stage_create, _resume   write truncate sync read publish     sealed, kept, gone
+ *   sealed     stage_publish           close                                gone
+ *   kept       stage_close             (none: no handle)  resume discard    open, gone
+ *
+ * Durability: a stage's bytes are durable up to what was written before a stage_sync() that
+ * returned 0. A blob that stage_publish() made is durable, under its name, when it returns 0.
+ *
+ * Threads: every function on a backend may be called from any number of threads at once. A stage
+ * has one user at a time, but stage_sync may run beside stage_write. A blob handle may be read by
+ * any number of threads at once.
+ *
+ * Errors: as content/base/err.h. NOT_FOUND, ALREADY_EXISTS, RESOURCE_EXHAUSTED (no space) and
+ * DATA_LOSS (bytes that cannot be right) have the meaning that they have on the wire; UNAVAILABLE
+ * is a storage that cannot be reached now; everything else is INTERNAL. */
+#ifndef STOWAGE_CONTENT_BACKEND_H
+#define STOWAGE_CONTENT_BACKEND_H
+
+#include "content/base/digest.h"
+#include "content/base/err.h"
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+struct backend;
+struct blob;
+struct stage;
+
+/* A stage's name: chosen by the store, unique for ever, 16 lower-case hex digits, good as a file
+ * name and as part of an object key. */
+enum { STAGE_NAME_LEN = 16 };
+
+/* Called by scans, on the scanning thread. Returning -1 with *err set ends the scan with that
+ * failure. */
+typedef int backend_blob_visit(void *arg, const struct digest *d, uint64_t size, struct stow_err *err);
+typedef int backend_stage_visit(void *arg, const char *name, struct stow_err *err);
+
+enum backend_read_flags {
+	BACKEND_READ_NOWAIT = 1, /* only what needs no waiting for disk or network */
+};
+
+/* All slots are required unless they say otherwise, and all may block unless they say otherwise. */
+struct backend_ops {
+	const char *name; /* "local", "mem", "fault" */
+
+	/* Frees the backend. No handle may be open. */
+	void (*free)(struct backend *b);
+
+	/* --- finished blobs --- */
+
+	/* The blob's size. NOT_FOUND if it is not there. */
+	int (*stat)(struct backend *b, const struct digest *d, uint64_t *ret_size, struct stow_err *err);
+
+	/* A handle for reading; NOT_FOUND if there is no such blob. It stays readable, with the same
+	 * bytes, when the blob is removed or published again meanwhile. */
+	int (*open)(struct backend *b, const struct digest *d, struct blob **ret_blob, struct stow_err *err);
+	void (*close)(struct blob *blob);
+
+	/* Reads up to `n` bytes at `off`; short only at the blob's end (0 bytes at or beyond it).
+	 * With BACKEND_READ_NOWAIT it never blocks: it returns -1 with UNAVAILABLE where the bytes
+	 * are not at hand, and the caller asks again without the flag, on a worker. */
+	int (*pread)(struct blob *blob, void *to, size_t n, uint64_t off, unsigned flags, size_t *ret_n,
+		     struct stow_err *err);
+
+	/* Removes the blob's bytes. NOT_FOUND if there is none. Open handles go on. */
+	int (*remove)(struct backend *b, const struct digest *d, struct stow_err *err);
+
+	/* Visits every blob, in no order. Blobs that come or go meanwhile may be seen or not; names
+	 * that are no digest are not. */
+	int (*scan)(struct backend *b, backend_blob_visit *visit, void *arg, struct stow_err *err);
+
+	/* --- stages --- */
+
+	/* A new, empty stage. ALREADY_EXISTS if the name is taken. */
+	int (*stage_create)(struct backend *b, const char *name, struct stage **ret_st, struct stow_err *err);
+
+	/* A kept stage, cut to `size` bytes: what follows them is forgotten. NOT_FOUND if it is
+	 * gone, DATA_LOSS if it has fewer bytes (it is left as it is then). */
+	int (*stage_resume)(struct backend *b, const char *name, uint64_t size, struct stage **ret_st,
+			    struct stow_err *err);
+
+	/* Writes all bytes of the `n` vectors at offset `off`, which is the stage's size. On failure
+	 * the stage's size is what it was, as far as any later call can see. */
+	int (*stage_write)(struct stage *st, const struct iovec *iov, int n, uint64_t off,
+			   struct stow_err *err);
+
+	/* Cut to `size` bytes, no more than it has. */
+	int (*stage_truncate)(struct stage *st, uint64_t size, struct stow_err *err);
+
+	/* What has been written becomes durable. May run on another thread beside stage_write; bytes
+	 * written meanwhile may be included or not. */
+	int (*stage_sync)(struct stage *st, struct stow_err *err);
+
+	/* As pread on a blob. */
+	int (*stage_pread)(struct stage *st, void *to, size_t n, uint64_t off, size_t *ret_n,
+			   struct stow_err *err);
+
+	/* The stage's bytes, all of them, become the blob `d`, durably and at once; or nothing
+	 * changes, and the stage stays open. The caller has proven that their hash is `d`. A blob
+	 * that is there already counts as success: it has the same bytes. The stage is sealed then
+	 * and can only be closed, which leaves nothing behind. */
+	int (*stage_publish)(struct stage *st, const struct digest *d, struct stow_err *err);
+
+	/* Frees the handle. The bytes of an open stage are kept under its name (durable only as far
+	 * as synced); a sealed one leaves nothing. */
+	void (*stage_close)(struct stage *st);
+
+	/* Removes a kept stage, or the name of an open one, whose handle may then only be closed.
+	 * NOT_FOUND if there is none. */
+	int (*stage_discard)(struct backend *b, const char *name, struct stow_err *err);
+
+	/* Visits every kept or open stage, in no order. */
+	int (*stage_scan)(struct backend *b, backend_stage_visit *visit, void *arg, struct stow_err *err);
+};
+
+/* The base of every backend, blob handle and stage: the first member of the implementation's own
+ * struct. */
+struct backend {
+	const struct backend_ops *ops;
+};
+struct blob {
+	struct backend *backend;
+	uint64_t size; /* set by open, fixed for the handle's life */
+};
+struct stage {
+	struct backend *backend;
+};
+
+void backend_free(struct backend *b); /* NULL is a no-op */
+void backend_freep(struct backend **b);
+int backend_stat(struct backend *b, const struct digest *d, uint64_t *ret_size,
+		 struct stow_err *err) MUST_CHECK;
+int backend_open(struct backend *b, const struct digest *d, struct blob **ret_blob,
+		 struct stow_err *err) MUST_CHECK;
+int backend_remove(struct backend *b, const struct digest *d, struct stow_err *err) MUST_CHECK;
+int backend_scan(struct backend *b, backend_blob_visit *visit, void *arg, struct stow_err *err) MUST_CHECK;
+int backend_stage_create(struct backend *b, const char *name, struct stage **ret_st,
+			 struct stow_err *err) MUST_CHECK;
+int backend_stage_resume(struct backend *b, const char *name, uint64_t size, struct stage **ret_st,
+			 struct stow_err *err) MUST_CHECK;
+int backend_stage_discard(struct backend *b, const char *name, struct stow_err *err) MUST_CHECK;
+int backend_stage_scan(struct backend *b, backend_stage_visit *visit, void *arg,
+		       struct stow_err *err) MUST_CHECK;
+
+int blob_pread(struct blob *blob, void *to, size_t n, uint64_t off, unsigned flags, size_t *ret_n,
+	       struct stow_err *err) MUST_CHECK;
+void blob_close(struct blob *blob); /* NULL is a no-op */
+void blob_closep(struct blob **blob);
+
+int stage_write(struct stage *st, const struct iovec *iov, int n, uint64_t off,
+		struct stow_err *err) MUST_CHECK;
+int stage_truncate(struct stage *st, uint64_t size, struct stow_err *err) MUST_CHECK;
+int stage_sync(struct stage *st, struct stow_err *err) MUST_CHECK;
+int stage_pread(struct stage *st, void *to, size_t n, uint64_t off, size_t *ret_n,
+		struct stow_err *err) MUST_CHECK;
+int stage_publish(struct stage *st, const struct digest *d, struct stow_err *err) MUST_CHECK;
+void stage_close(struct stage *st); /* NULL is a no-op */
+void stage_closep(struct stage **st);
+
+/* Whether `name` has a stage name's form. */
+bool stage_name_ok(const char *name);
+
+#endif

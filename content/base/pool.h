@@ -1,0 +1,45 @@
+/* The worker pool, for everything that may block; and strands, which give one object's jobs an
+ * order on it.
+ *
+ * A job is embedded in the object that it works for, so submitting allocates nothing and cannot
+ * fail. Each call has one job in flight at most, so the queue is no longer than the number of open
+ * calls, which the transport limits.
+ *
+ * Threads: all functions may be called from any thread, except pool_free. */
+#ifndef STOWAGE_BASE_POOL_H
+#define STOWAGE_BASE_POOL_H
+
+#include "content/base/lock.h"
+
+#include <stdbool.h>
+
+struct job {
+	/* Runs once, on a worker thread, with no lock held. The job may be submitted again, or the
+	 * object that holds it freed, from within. */
+	void (*run)(struct job *j);
+	struct job *next; /* the queue's */
+};
+
+struct pool;
+
+/* Starts `threads` workers (at least 1), named `name` for ps and debuggers (15 bytes at most). */
+struct pool *pool_new(const char *name, unsigned threads);
+/* Runs what is queued, then joins the workers. Nothing may be submitted meanwhile but by jobs. */
+void pool_free(struct pool *p);
+void pool_submit(struct pool *p, struct job *j);
+
+/* A strand runs its jobs one after another, in the order of their submission, on any worker. */
+struct strand {
+	struct pool *pool;
+	struct lock lock;
+	struct job *head, *tail; /* waiting */
+	bool active;             /* `self` is queued or running */
+	struct job self;
+};
+
+void strand_init(struct strand *s, struct pool *p);
+/* Nothing may be queued or running, except that a strand's own last job may destroy it. */
+void strand_destroy(struct strand *s);
+void strand_submit(struct strand *s, struct job *j);
+
+#endif

@@ -1,0 +1,111 @@
+/* What Stowage knows about its bytes, in one LMDB environment: the only file that sees lmdb.h.
+ *
+ *   table     key                   value
+ *   blobs     digest                size, times, state bits, labels
+ *   ingests   SHA-256 of the ref    ref, stage, times, total, expected, durable offset, hash state
+ *   meta      name                  schema version, node id, sum of sizes
+ *
+ * Writers are grouped: calls that arrive while a transaction is being synced share the next one, so
+ * that the cost of a sync is divided among them. Each returns when its own change is durable.
+ * Results are copies; nothing points into the map. The map is grown when it is full.
+ *
+ * LMDB's rules that this file hides: one environment a process, no long read transactions, none
+ * open while the map is resized, one thread a transaction.
+ *
+ * Threads: all functions from any thread. The readers never block on a writer or on the disk's
+ * sync (only on pages that are not in memory). */
+#ifndef STOWAGE_CONTENT_META_H
+#define STOWAGE_CONTENT_META_H
+
+#include "content/backend.h"
+#include "content/base/digest.h"
+#include "content/base/hash.h"
+#include "content/labels.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct meta;
+
+struct blob_info {
+	struct digest digest;
+	uint64_t size;
+	int64_t created_ns; /* wall clock; when it was committed or adopted */
+	int64_t updated_ns; /* the last label change, or the commit */
+	struct labels labels;
+};
+void blob_info_free(struct blob_info *i); /* what it holds, not itself; fit for CLEANUP */
+
+/* A parked ingest, or the last durable point of an open one. */
+struct ingest_row {
+	char *ref; /* owned */
+	char stage[STAGE_NAME_LEN + 1];
+	int64_t started_ns, updated_ns;
+	uint64_t total;         /* 0: not declared */
+	struct digest expected; /* DIGEST_NONE: not declared */
+	uint64_t offset;        /* durable bytes */
+	struct hash_state hash; /* of these bytes */
+};
+void ingest_row_free(struct ingest_row *r);
+
+enum meta_flags {
+	META_READ_ONLY = 1, /* for the command line, beside a daemon or without one */
+};
+
+/* Opens the environment in the file `path` (its lock beside it as path-lock), making it if it is
+ * missing and not META_READ_ONLY. FAILED_PRECONDITION if its schema is newer than this program,
+ * DATA_LOSS if it is damaged, NOT_FOUND if it is missing. `map_size` 0 is the default; it is only
+ * where the growing begins. *ret_created (may be NULL) tells whether it was made just now. */
+int meta_open(const char *path, unsigned flags, size_t map_size, struct meta **ret_m, bool *ret_created,
+	      struct stow_err *err) MUST_CHECK;
+void meta_close(struct meta *m); /* NULL is a no-op */
+void meta_closep(struct meta **m);
+
+/* Reads every row of the environment at `path` in a child process, since a damaged map may kill who
+ * reads it. 0 if it is sound or missing, DATA_LOSS if not. To be called before there are threads. */
+int meta_probe(const char *path, struct stow_err *err) MUST_CHECK;
+
+/* --- blobs --- */
+
+/* NOT_FOUND if there is none. *ret_i is to be freed. */
+int meta_blob_get(struct meta *m, const struct digest *d, struct blob_info *ret_i,
+		  struct stow_err *err) MUST_CHECK;
+
+/* Visits up to `max` blobs after *cursor (DIGEST_NONE: from the start), in the order of their keys,
+ * inside one short read transaction: `visit` must not call into this file, nor wait. `i` and what it
+ * holds are borrowed. *cursor moves to the last one visited, *ret_n counts them; fewer than `max`:
+ * that was the end. */
+typedef int meta_blob_visit(void *arg, const struct blob_info *i, struct stow_err *err);
+int meta_blobs_next(struct meta *m, struct digest *cursor, size_t max, meta_blob_visit *visit, void *arg,
+		    size_t *ret_n, struct stow_err *err) MUST_CHECK;
+
+/* Adds a blob, and drops the ingest `ref` (NULL: none) in the same transaction. If the blob is there
+ * already: ALREADY_EXISTS, the row is left as it is, and the ingest is dropped all the same. */
+int meta_blob_add(struct meta *m, const struct blob_info *i, const char *ref,
+		  struct stow_err *err) MUST_CHECK;
+/* NOT_FOUND if there is none. */
+int meta_blob_delete(struct meta *m, const struct digest *d, struct stow_err *err) MUST_CHECK;
+/* Changes labels by labels_apply() and sets updated_ns, in one transaction; gives the result, to be
+ * freed. NOT_FOUND, or the failure of labels_apply(). */
+int meta_blob_update(struct meta *m, const struct digest *d, const struct labels *from,
+		     const char *const *paths, size_t n, int64_t now_ns, struct blob_info *ret_i,
+		     struct stow_err *err) MUST_CHECK;
+/* How many there are, and the sum of their sizes. */
+int meta_blob_count(struct meta *m, uint64_t *ret_n, uint64_t *ret_bytes, struct stow_err *err) MUST_CHECK;
+
+/* --- ingests --- */
+
+int meta_ingest_get(struct meta *m, const char *ref, struct ingest_row *ret_r,
+		    struct stow_err *err) MUST_CHECK;
+typedef int meta_ingest_visit(void *arg, const struct ingest_row *r, struct stow_err *err);
+/* Visits all, in one read transaction; same rules as for blobs. */
+int meta_ingests(struct meta *m, meta_ingest_visit *visit, void *arg, struct stow_err *err) MUST_CHECK;
+/* Adds or replaces. RESOURCE_EXHAUSTED past LIMIT_INGESTS. */
+int meta_ingest_put(struct meta *m, const struct ingest_row *r, struct stow_err *err) MUST_CHECK;
+/* An absent one is no error. */
+int meta_ingest_delete(struct meta *m, const char *ref, struct stow_err *err) MUST_CHECK;
+
+/* A random name of this store, made with it: 32 hex digits. Borrowed for the life of `m`. */
+const char *meta_node_id(const struct meta *m);
+
+#endif
