@@ -4,8 +4,8 @@
 
 #include <stddef.h>
 
-/* The function formats like printf; `fmt` and `first` count parameters from 1. */
-#define PRINTF(fmt, first) __attribute__((format(printf, fmt, first)))
+/* The function formats like printf; `fmt`, never NULL, and `first` count parameters from 1. */
+#define PRINTF(fmt, first) __attribute__((format(printf, fmt, first), nonnull(fmt)))
 /* Ignoring the result is a bug. */
 #define MUST_CHECK __attribute__((warn_unused_result))
 #define NORETURN __attribute__((noreturn))

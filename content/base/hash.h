@@ -32,7 +32,8 @@ void hash_update(struct hash *h, const void *p, size_t n);
 void hash_digest(const struct hash *h, struct digest *ret_d);
 
 void hash_save(const struct hash *h, struct hash_state *ret_st);
-/* Takes up a saved state of the same algorithm. DATA_LOSS if it is no state of that kind. */
+/* Takes up a saved state of the same algorithm. DATA_LOSS, and the hash is unchanged, if it
+ * is no state of that kind. */
 int hash_restore(struct hash *h, const struct hash_state *st, struct stow_err *err) MUST_CHECK;
 /* How many bytes went into a saved state; 0 for an empty one. */
 uint64_t hash_state_count(const struct hash_state *st);

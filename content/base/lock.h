@@ -6,22 +6,25 @@
 #ifndef STOWAGE_BASE_LOCK_H
 #define STOWAGE_BASE_LOCK_H
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
 /* Outermost first. */
 enum lock_rank {
-	RANK_WATCHERS = 1, /* proto/service_health.c: who watches */
-	RANK_REFS,         /* content/refs.c: which refs are open */
-	RANK_CLAIMS,       /* content/claims.c: which digests are being changed */
-	RANK_INGEST,       /* content/ingest.c: what others may see of an open ingest */
-	RANK_BLOBS,        /* content/blobs.c: table of open blobs */
-	RANK_BACKEND,      /* a backend's own state */
-	RANK_META,         /* content/meta.c: queue of waiting transactions */
-	RANK_STRAND,       /* base/pool.c */
-	RANK_POOL,         /* base/pool.c */
-	RANK_LOG,          /* base/log.c */
+	RANK_UPKEEP = 1, /* cmd/upkeep.c: its sleep */
+	RANK_SERVER,     /* proto/rpc.c: whether the server has ended */
+	RANK_WATCHERS,   /* proto/service_health.c: who watches */
+	RANK_REFS,       /* content/refs.c: which refs are open */
+	RANK_CLAIMS,     /* content/claims.c: which digests are being changed */
+	RANK_INGEST,     /* content/ingest.c: what others may see of an open ingest */
+	RANK_BLOBS,      /* content/blobs.c: table of open blobs */
+	RANK_BACKEND,    /* a backend's own state */
+	RANK_META,       /* content/meta.c: queue of waiting transactions */
+	RANK_STRAND,     /* base/pool.c */
+	RANK_POOL,       /* base/pool.c */
+	RANK_LOG,        /* base/log.c */
 };
 
 struct lock {
@@ -54,7 +57,7 @@ static inline void lock_releasep(struct lock **l)
 #define LOCK_CONCAT2(a, b) a##b
 #define LOCK_CONCAT(a, b) LOCK_CONCAT2(a, b)
 #define LOCK_SCOPE(l)                                                                                        \
-	__attribute__((cleanup(lock_releasep))) struct lock *LOCK_CONCAT(scope_lock_, __LINE__) = ({         \
+	__attribute__((cleanup(lock_releasep), unused)) struct lock *LOCK_CONCAT(scope_lock_, __LINE__) = ({ \
 		struct lock *scope_take_ = (l);                                                              \
 		lock_take(scope_take_);                                                                      \
 		scope_take_;                                                                                 \

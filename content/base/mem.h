@@ -42,6 +42,9 @@
 		(p) = NULL;                                                                                  \
 	} while (0)
 
+/* Ends the process with a message, where going on is not possible and no caller could help. */
+NORETURN void x_abort(const char *fmt, ...) PRINTF(1, 2);
+
 /* Never NULL, also for n == 0. x_calloc and x_reallocarray check the product for overflow. */
 void *x_malloc(size_t n);
 void *x_calloc(size_t n, size_t size);

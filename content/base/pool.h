@@ -9,10 +9,6 @@
 #ifndef STOWAGE_BASE_POOL_H
 #define STOWAGE_BASE_POOL_H
 
-#include "content/base/lock.h"
-
-#include <stdbool.h>
-
 struct job {
 	/* Runs once, on a worker thread, with no lock held. The job may be submitted again, or the
 	 * object that holds it freed, from within. */
@@ -22,23 +18,24 @@ struct job {
 
 struct pool;
 
-/* Starts `threads` workers (at least 1), named `name` for ps and debuggers (15 bytes at most). */
+/* Starts `threads` workers (at least 1), named `name` for ps and debuggers (cut at 15 bytes). They
+ * have all signals blocked. */
 struct pool *pool_new(const char *name, unsigned threads);
-/* Runs what is queued, then joins the workers. Nothing may be submitted meanwhile but by jobs. */
+/* Runs what is queued, then joins the workers. Nothing may be submitted meanwhile but by jobs,
+ * and every earlier pool_submit has returned. */
 void pool_free(struct pool *p);
 void pool_submit(struct pool *p, struct job *j);
 
-/* A strand runs its jobs one after another, in the order of their submission, on any worker. */
+/* A strand runs its jobs one after another, in the order of their submission, on any worker. What
+ * one job did is visible to the next. */
+struct strand_core; /* what a worker needs even after the strand is gone */
 struct strand {
-	struct pool *pool;
-	struct lock lock;
-	struct job *head, *tail; /* waiting */
-	bool active;             /* `self` is queued or running */
-	struct job self;
+	struct strand_core *core;
 };
 
 void strand_init(struct strand *s, struct pool *p);
-/* Nothing may be queued or running, except that a strand's own last job may destroy it. */
+/* Nothing may be queued. The last job may still be running: it may destroy the strand itself, or
+ * have given leave to another thread to do so. What holds the strand may be freed afterwards. */
 void strand_destroy(struct strand *s);
 void strand_submit(struct strand *s, struct job *j);
 
