@@ -98,7 +98,8 @@ struct backend_ops {
 	int (*stage_truncate)(struct stage *st, uint64_t size, struct stow_err *err);
 
 	/* What has been written becomes durable. May run on another thread beside stage_write; bytes
-	 * written meanwhile may be included or not. */
+	 * written meanwhile may be included or not. A failure may be final for the handle, and what
+	 * was not durable is lost then: close keeps what an earlier sync covered. */
 	int (*stage_sync)(struct stage *st, struct stow_err *err);
 
 	/* As pread on a blob. */
@@ -108,15 +109,17 @@ struct backend_ops {
 	/* The stage's bytes, all of them, become the blob `d`, durably and at once; or nothing
 	 * changes, and the stage stays open. The caller has proven that their hash is `d`. A blob
 	 * that is there already counts as success: it has the same bytes. The stage is sealed then
-	 * and can only be closed, which leaves nothing behind. */
+	 * and can only be closed, which leaves nothing behind. Where the storage fails so late that
+	 * nobody can tell whether the name is durable, the call fails although the blob is there, and
+	 * the stage can only be published again or closed, which leaves nothing behind but the blob. */
 	int (*stage_publish)(struct stage *st, const struct digest *d, struct stow_err *err);
 
 	/* Frees the handle. The bytes of an open stage are kept under its name (durable only as far
 	 * as synced); a sealed one leaves nothing. */
 	void (*stage_close)(struct stage *st);
 
-	/* Removes a kept stage, or the name of an open one, whose handle may then only be closed.
-	 * NOT_FOUND if there is none. */
+	/* Removes a kept stage, or the name of an open one while its user goes on: calls on that
+	 * handle may fail from then on, and its close leaves nothing. NOT_FOUND if there is none. */
 	int (*stage_discard)(struct backend *b, const char *name, struct stow_err *err);
 
 	/* Visits every kept or open stage, in no order. */

@@ -23,7 +23,8 @@ struct filter; /* a set of alternatives */
 
 /* Any of the `n` texts may match; no text at all, or an empty one among them, matches everything.
  * INVALID_ARGUMENT, naming the filter, the position and what was expected, for a parse error or for
- * more than LIMIT_FILTERS texts or LIMIT_FILTER bytes. The result is to be freed. */
+ * more than LIMIT_FILTERS texts, LIMIT_FILTER bytes of one or LIMIT_FILTER_REGEXES expressions in
+ * all. The result is to be freed. */
 int filter_compile(const char *const *texts, size_t n, struct filter **ret_f,
 		   struct stow_err *err) MUST_CHECK;
 void filter_free(struct filter *f); /* NULL is a no-op */

@@ -83,6 +83,8 @@ int meta_blobs_next(struct meta *m, struct digest *cursor, size_t max, meta_blob
  * already: ALREADY_EXISTS, the row is left as it is, and the ingest is dropped all the same. */
 int meta_blob_add(struct meta *m, const struct blob_info *i, const char *ref,
 		  struct stow_err *err) MUST_CHECK;
+/* Adds those of the `n` blobs that are not there, in one transaction. */
+int meta_blobs_adopt(struct meta *m, const struct blob_info *v, size_t n, struct stow_err *err) MUST_CHECK;
 /* NOT_FOUND if there is none. */
 int meta_blob_delete(struct meta *m, const struct digest *d, struct stow_err *err) MUST_CHECK;
 /* Changes labels by labels_apply() and sets updated_ns, in one transaction; gives the result, to be

@@ -1,0 +1,9 @@
+/* The commands. Each takes its own name as argv[0] and returns the exit status: 0, 1 for a failure, 2
+ * for usage or configuration. */
+#ifndef STOWAGE_CMD_COMMANDS_H
+#define STOWAGE_CMD_COMMANDS_H
+
+int cmd_serve(int argc, char **argv);
+int cmd_config(int argc, char **argv);
+
+#endif

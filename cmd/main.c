@@ -1,0 +1,61 @@
+/* stowage: argv to a command. */
+#include "cmd/commands.h"
+#include "cmd/flags.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int cmd_version(int argc, char **argv);
+static int cmd_help(int argc, char **argv);
+
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *help;
+} COMMANDS[] = {
+	{ "serve", cmd_serve, "run the daemon" },
+	{ "config", cmd_config, "print or check the configuration" },
+	{ "version", cmd_version, "print the version" },
+	{ "help", cmd_help, "print this" },
+};
+
+static void print_help(FILE *to)
+{
+	fprintf(to,
+		"stowage: a content store for containerd\n\nUsage: stowage COMMAND [FLAGS]\n\nCommands:\n");
+	for (size_t i = 0; i < ARRAY_LEN(COMMANDS); i++)
+		fprintf(to, "  %-9s %s\n", COMMANDS[i].name, COMMANDS[i].help);
+	fprintf(to, "\n\"stowage COMMAND --help\" tells more.\n");
+}
+
+static int cmd_version(int argc UNUSED, char **argv UNUSED)
+{
+	puts("stowage " STOWAGE_VERSION);
+	return EXIT_SUCCESS;
+}
+
+static int cmd_help(int argc UNUSED, char **argv UNUSED)
+{
+	print_help(stdout);
+	return EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+	const char *name = argc > 1 ? argv[1] : NULL;
+
+	if (!name) {
+		print_help(stderr);
+		return EXIT_USAGE;
+	}
+	if (!strcmp(name, "--version") || !strcmp(name, "-v"))
+		name = "version";
+	if (!strcmp(name, "--help") || !strcmp(name, "-h"))
+		name = "help";
+	for (size_t i = 0; i < ARRAY_LEN(COMMANDS); i++)
+		if (!strcmp(name, COMMANDS[i].name))
+			return COMMANDS[i].run(argc - 1, argv + 1);
+	fprintf(stderr, "stowage: unknown command \"%s\"; \"stowage help\" lists the commands\n", name);
+	return EXIT_USAGE;
+}

@@ -1,0 +1,75 @@
+/* What the meta_*.c files share: the environment, its transactions, and the grouping of writers.
+ * Nobody else includes this, or lmdb.h.
+ *
+ * How writers are grouped: a caller puts its change into a queue and, if nobody is writing, becomes
+ * the leader: it takes the whole queue, applies it in one transaction, commits (the one sync that all
+ * share), and wakes everyone. Changes that arrived meanwhile wait for the next leader, the first of
+ * them. A change that fails for reasons of its own (NOT_FOUND, ALREADY_EXISTS) does not disturb the
+ * others; when the transaction itself fails, all that share it fail. */
+#ifndef STOWAGE_CONTENT_META_INTERNAL_H
+#define STOWAGE_CONTENT_META_INTERNAL_H
+
+#include "content/base/lock.h"
+#include "content/base/mem.h"
+#include "content/meta.h"
+
+#include <lmdb.h>
+
+#define META_MAGIC 0x4d455441u
+
+enum { NODE_ID_LEN = 32 };
+
+/* One change to the database, embedded in what it needs. */
+struct change {
+	/* Runs inside the transaction, on the leader's thread, and again if the map had to grow.
+	 * Returns 0, an LMDB or errno value (the transaction has failed), or CHANGE_REFUSED with
+	 * c->err set: the caller fails, what was written so far stays. */
+	int (*apply)(struct meta *m, MDB_txn *txn, struct change *c);
+	struct change *next;
+	pthread_cond_t turn;
+	bool done;
+	bool failed;
+	struct stow_err err;
+};
+enum { CHANGE_REFUSED = -1 };
+
+/* Lock order: `queue_lock` is never held during a transaction; `map_lock` is held, shared, by every
+ * transaction, and exclusively while the map is resized. */
+struct meta {
+	uint32_t magic;
+	MDB_env *env;
+	MDB_dbi blobs, ingests, info;
+	char *path;
+	char node_id[NODE_ID_LEN + 1];
+	pthread_rwlock_t map_lock;
+	struct lock queue_lock;
+	struct change *head, **tail;
+	bool writing;
+	uint64_t reserved; /* bytes of the file that have blocks; the leader's */
+};
+
+/* An LMDB or errno value as a failure of ours; `what` names the step. Returns -1. */
+int meta_fail(struct stow_err *err, int rc, const char *what);
+
+/* Begins a read transaction; every meta_read_begin() that returned 0 needs its meta_read_end().
+ * Cursors are closed before: LMDB does not close those of read transactions. */
+int meta_read_begin(struct meta *m, MDB_txn **ret_txn, struct stow_err *err) MUST_CHECK;
+void meta_read_end(struct meta *m, MDB_txn *txn);
+
+/* Gets `c` into a transaction, and returns when that is durable, or has failed. */
+int meta_change(struct meta *m, struct change *c, struct stow_err *err) MUST_CHECK;
+
+/* The numbers of the table `meta`. Return LMDB values. */
+extern const char META_KEY_BYTES[];
+int meta_number_get(struct meta *m, MDB_txn *txn, const char *name, uint64_t *ret_v);
+int meta_number_put(struct meta *m, MDB_txn *txn, const char *name, uint64_t n);
+
+/* A ref may be longer than LMDB's keys may be, so its SHA-256 is the key. */
+void meta_ref_key(const char *ref, struct digest *ret_key);
+
+static inline MDB_val meta_val(const void *p, size_t n)
+{
+	return (MDB_val){ .mv_size = n, .mv_data = (void *)(uintptr_t)p };
+}
+
+#endif

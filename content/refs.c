@@ -1,0 +1,108 @@
+#include "content/refs.h"
+
+#include "content/base/mem.h"
+#include "content/ingest_internal.h"
+
+void refs_init(struct refs *t)
+{
+	*t = (struct refs){ 0 };
+	lock_init(&t->lock, RANK_REFS);
+	lock_cond_init(&t->released);
+}
+
+void refs_destroy(struct refs *t)
+{
+	for (size_t i = 0; i < REF_BUCKETS; i++)
+		assert(!t->buckets[i]);
+	pthread_cond_destroy(&t->released);
+	lock_destroy(&t->lock);
+}
+
+static struct ref_hold **bucket(struct refs *t, const char *name)
+{
+	uint64_t h = UINT64_C(14695981039346656037); /* FNV-1a */
+
+	for (const char *p = name; *p; p++)
+		h = (h ^ (uint8_t)*p) * UINT64_C(1099511628211);
+	return &t->buckets[h % REF_BUCKETS];
+}
+
+static struct ref_hold *find_locked(struct refs *t, const char *name)
+{
+	struct ref_hold *h = *bucket(t, name);
+
+	LOCK_ASSERT(&t->lock);
+	while (h && strcmp(h->name, name) != 0)
+		h = h->next;
+	return h;
+}
+
+bool refs_take(struct refs *t, struct ref_hold *h, const char *name, int64_t mono_ns)
+{
+	struct ref_hold **b = bucket(t, name);
+
+	LOCK_SCOPE(&t->lock);
+	while (find_locked(t, name))
+		if (mono_ns == 0 || !lock_wait_until(&t->lock, &t->released, mono_ns))
+			break;
+	if (find_locked(t, name))
+		return false;
+	*h = (struct ref_hold){ .name = name, .next = *b, .held = true };
+	*b = h;
+	return true;
+}
+
+void refs_release(struct refs *t, struct ref_hold *h)
+{
+	LOCK_SCOPE(&t->lock);
+	if (!h->held)
+		return;
+	for (struct ref_hold **p = bucket(t, h->name); *p; p = &(*p)->next) {
+		if (*p == h) {
+			*p = h->next;
+			break;
+		}
+	}
+	h->held = false;
+	pthread_cond_broadcast(&t->released);
+}
+
+void refs_show(struct refs *t, struct ref_hold *h, struct ingest *in)
+{
+	LOCK_SCOPE(&t->lock);
+	h->ingest = in;
+}
+
+struct ingest *refs_get(struct refs *t, const char *name)
+{
+	struct ref_hold *h;
+
+	LOCK_SCOPE(&t->lock);
+	h = find_locked(t, name);
+	if (!h || !h->ingest)
+		return NULL;
+	ingest_ref(h->ingest);
+	return h->ingest;
+}
+
+struct ingest **refs_all(struct refs *t, size_t *ret_n)
+{
+	struct ingest **all = NULL;
+	size_t n = 0, room = 0;
+
+	LOCK_SCOPE(&t->lock);
+	for (size_t i = 0; i < REF_BUCKETS; i++) {
+		for (struct ref_hold *h = t->buckets[i]; h; h = h->next) {
+			if (!h->ingest)
+				continue;
+			if (n == room) {
+				room = room ? 2 * room : 16;
+				all = x_reallocarray(all, room, sizeof(*all));
+			}
+			ingest_ref(h->ingest);
+			all[n++] = h->ingest;
+		}
+	}
+	*ret_n = n;
+	return all;
+}

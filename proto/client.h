@@ -1,0 +1,35 @@
+/* What the command line asks a running daemon.
+ *
+ * Threads: one user at a time. Every call blocks, for `timeout_ns` of the client at most; a daemon that
+ * is not there is UNAVAILABLE. */
+#ifndef STOWAGE_PROTO_CLIENT_H
+#define STOWAGE_PROTO_CLIENT_H
+
+#include "content/base/digest.h"
+#include "content/base/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct client;
+
+/* Does not connect yet. */
+struct client *client_new(const char *socket_path, int64_t timeout_ns);
+void client_free(struct client *c); /* NULL is a no-op */
+void client_freep(struct client **c);
+
+struct daemon_status {
+	char *version, *root, *address, *backend, *node; /* owned */
+	int64_t pid, started_ns;
+	uint64_t blobs, blob_bytes, ingests, ingest_bytes;
+	bool reconciling;
+};
+int client_status(struct client *c, struct daemon_status *ret_st, struct stow_err *err) MUST_CHECK;
+void daemon_status_free(struct daemon_status *st); /* what it holds; fit for CLEANUP */
+
+/* Content.Info, for what it does: the daemon adopts a blob that was put into its directory. */
+int client_touch(struct client *c, const struct digest *d, struct stow_err *err) MUST_CHECK;
+/* Content.Delete. */
+int client_delete(struct client *c, const struct digest *d, struct stow_err *err) MUST_CHECK;
+
+#endif

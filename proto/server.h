@@ -1,0 +1,27 @@
+/* The daemon's face: Content, Health and Admin on one socket. */
+#ifndef STOWAGE_PROTO_SERVER_H
+#define STOWAGE_PROTO_SERVER_H
+
+#include "content/store.h"
+#include "proto/listener.h"
+
+struct server;
+
+struct server_options {
+	struct store *store;       /* outlives the server */
+	struct pool *pool;         /* for what blocks; outlives the server */
+	struct listener *listener; /* the server's from then on */
+	unsigned threads;          /* RPC threads, at least 1 */
+	size_t max_message;        /* bytes of a request */
+	/* For `stowage status`; borrowed. */
+	const char *root, *address, *backend;
+	const atomic_bool *reconciling;
+};
+
+/* Serves from now on. */
+struct server *server_start(const struct server_options *o);
+/* Ends it: no new connections and calls, open ones go on for `grace_ns` and are cancelled then, which
+ * parks the ingests. Frees the server. */
+void server_stop(struct server *s, int64_t grace_ns);
+
+#endif

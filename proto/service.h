@@ -1,0 +1,40 @@
+/* The methods that Stowage serves, each a `struct rpc_method`; what they share. */
+#ifndef STOWAGE_PROTO_SERVICE_H
+#define STOWAGE_PROTO_SERVICE_H
+
+#include "content/store.h"
+#include "proto/rpc.h"
+
+struct health;
+
+/* What every call's `context` points to. Lives as long as the server. */
+struct service {
+	struct store *store;
+	struct pool *pool;
+	struct health *health;
+	/* For the Admin service. */
+	const char *root, *address, *backend;
+	int64_t started_ns; /* wall clock */
+	const atomic_bool *reconciling;
+};
+
+extern const struct rpc_method method_info, method_update, method_list, method_delete; /* service_info.c */
+extern const struct rpc_method method_read;                                            /* service_read.c */
+extern const struct rpc_method method_status, method_list_statuses, method_abort;      /* service_status.c */
+extern const struct rpc_method method_write;                                           /* service_write.c */
+extern const struct rpc_method method_health_check, method_health_watch;               /* service_health.c */
+extern const struct rpc_method method_daemon_status;                                   /* service_admin.c */
+
+static inline const struct service *service_of(const struct rpc_call *c)
+{
+	return c->context;
+}
+
+/* Who watches our health; see service_health.c. */
+struct health *health_new(void);
+/* From here on Check says NOT_SERVING; the watchers are told, and their calls end. */
+void health_stop(struct health *h);
+/* No call may be open. */
+void health_free(struct health *h);
+
+#endif
