@@ -8,6 +8,7 @@ enum {
 	LIMIT_LABELS = 1024,         /* labels of one blob */
 	LIMIT_FILTERS = 64,          /* alternatives of one request */
 	LIMIT_FILTER = 16 * 1024,    /* bytes of one filter */
+	LIMIT_FILTER_REGEXES = 64,   /* "~=" of one request; each may cost a megabyte and 10 ms */
 	LIMIT_INGESTS = 65536,       /* open and parked together */
 	LIMIT_READ_CHUNK = 1 << 20,  /* data bytes of one ReadContentResponse: a client may have
 				      * grpc-go's default receive limit of 4 MiB */
