@@ -279,7 +279,7 @@ static int check_not_aborted(struct ingest *in, struct stow_err *err)
 	return in->aborted ? stow_fail(err, STOW_NOT_FOUND, "ref %s was aborted", in->ref) : 0;
 }
 
-int ingest_write(struct ingest *in, const struct iovec *iov, int n, struct stow_err *err)
+int ingest_write(struct ingest *in, const struct iovec *iov, int n, int64_t when_ns, struct stow_err *err)
 {
 	uint64_t bytes = 0;
 
@@ -295,7 +295,7 @@ int ingest_write(struct ingest *in, const struct iovec *iov, int n, struct stow_
 	}
 	lock_take(&in->lock);
 	in->status.offset += bytes;
-	in->status.updated_ns = clock_wall_ns();
+	in->status.updated_ns = when_ns;
 	lock_release(&in->lock);
 	checkpoint_begin(in);
 	return 0;

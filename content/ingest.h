@@ -50,8 +50,10 @@ void ingest_status_free(struct ingest_status *s); /* what it holds; fit for CLEA
 int ingest_open(struct store *s, const struct ingest_spec *spec, struct ingest **ret_in,
 		struct stow_err *err) MUST_CHECK;
 
-/* Appends. On failure nothing was appended. NOT_FOUND once the ref has been aborted. */
-int ingest_write(struct ingest *in, const struct iovec *iov, int n, struct stow_err *err) MUST_CHECK;
+/* Appends. On failure nothing was appended. NOT_FOUND once the ref has been aborted. `when_ns` is when
+ * the bytes were accepted, on the wall clock: it becomes updated_at. */
+int ingest_write(struct ingest *in, const struct iovec *iov, int n, int64_t when_ns,
+		 struct stow_err *err) MUST_CHECK;
 /* Back to no bytes at all. */
 int ingest_restart(struct ingest *in, struct stow_err *err) MUST_CHECK;
 

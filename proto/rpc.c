@@ -1,17 +1,10 @@
-#include "proto/rpc.h"
-
-#include "content/base/clock.h"
-#include "content/base/lock.h"
+/* Calls: messages, operations, and their end. */
 #include "content/base/log.h"
 #include "content/base/mem.h"
+#include "proto/rpc_internal.h"
 
 #include <grpc/byte_buffer_reader.h>
-#include <grpc/grpc_posix.h>
-#include <grpc/grpc_security.h>
 #include <grpc/status.h>
-#include <grpc/support/time.h>
-#include <signal.h>
-#include <stdio.h>
 
 static_assert((int)STOW_INVALID_ARGUMENT == (int)GRPC_STATUS_INVALID_ARGUMENT &&
 		      (int)STOW_NOT_FOUND == (int)GRPC_STATUS_NOT_FOUND &&
@@ -24,26 +17,6 @@ static_assert((int)STOW_INVALID_ARGUMENT == (int)GRPC_STATUS_INVALID_ARGUMENT &&
 		      (int)STOW_UNAVAILABLE == (int)GRPC_STATUS_UNAVAILABLE &&
 		      (int)STOW_DATA_LOSS == (int)GRPC_STATUS_DATA_LOSS,
 	      "codes are gRPC's");
-
-enum { ARMED = 2 }; /* calls of each method that wait for a request, on each thread */
-
-struct rpc_thread {
-	struct rpc_server *server;
-	grpc_completion_queue *cq;
-	pthread_t thread;
-};
-
-struct rpc_server {
-	grpc_server *server;
-	grpc_server_credentials *credentials;
-	struct rpc_options options;
-	void **handles; /* of the registered methods, in their order */
-	struct rpc_tag drained_tag;
-	struct lock lock;
-	pthread_cond_t drained_cond;
-	bool drained; /* no call is left */
-	struct rpc_thread threads[];
-};
 
 /* --- messages --- */
 
@@ -64,8 +37,7 @@ void rpc_message_freep(struct rpc_message **m)
 	rpc_message_free(*m);
 }
 
-/* Takes `bytes`. NULL if they cannot be read (a compression that fails). */
-static struct rpc_message *message_new(grpc_byte_buffer *bytes)
+struct rpc_message *rpc_message_new(grpc_byte_buffer *bytes)
 {
 	struct rpc_message *m = x_calloc(1, sizeof(*m));
 	grpc_byte_buffer_reader reader;
@@ -111,9 +83,8 @@ static void call_free(struct rpc_call *c)
 	if (c->method->free)
 		c->method->free(c);
 	rpc_message_free(c->message);
-	grpc_metadata_array_destroy(&c->metadata);
 	grpc_call_unref(c->call);
-	free(c);
+	rpc_call_delete(c);
 }
 
 static void tag_ended(struct rpc_call *c)
@@ -132,7 +103,7 @@ static void operation_done(struct rpc_tag *t, bool ok)
 	}
 	if (c->receiving) {
 		c->receiving = false;
-		c->message = c->received ? message_new(TAKE(c->received)) : NULL;
+		c->message = c->received ? rpc_message_new(TAKE(c->received)) : NULL;
 	}
 	if (c->next)
 		c->next(c, ok);
@@ -285,249 +256,4 @@ void rpc_work(struct rpc_call *c, void (*work)(struct rpc_call *c))
 	c->work = work;
 	c->job.run = work_run;
 	pool_submit(c->server->options.pool, &c->job);
-}
-
-/* --- arrival of calls --- */
-
-static void arm(struct rpc_server *s, size_t method, grpc_completion_queue *cq);
-
-struct arrival {
-	struct rpc_tag tag;
-	struct rpc_call *call;
-	grpc_completion_queue *cq;
-	size_t method;
-};
-
-static void arrived(struct rpc_tag *t, bool ok)
-{
-	struct arrival *a = CONTAINER_OF(t, struct arrival, tag);
-	struct rpc_call *c = a->call;
-	struct stow_err err;
-
-	if (!ok) { /* the server is draining */
-		grpc_metadata_array_destroy(&c->metadata);
-		free(c);
-		free(a);
-		return;
-	}
-	arm(c->server, a->method, a->cq);
-	free(a);
-	if (c->received)
-		c->message = message_new(TAKE(c->received));
-	if (!c->message && !c->method->client_streams) {
-		stow_fail(&err, STOW_INVALID_ARGUMENT, "the request carries no message that could be read");
-		rpc_finish(c, &err, NULL);
-		return;
-	}
-	c->method->start(c);
-}
-
-/* Has the next request of that method answered by a call that is ready for it. */
-static void arm(struct rpc_server *s, size_t method, grpc_completion_queue *cq)
-{
-	const struct rpc_method *m = s->options.methods[method];
-	struct arrival *a = x_calloc(1, sizeof(*a));
-	struct rpc_call *c = x_calloc(1, m->size);
-	grpc_call_error e;
-
-	*a = (struct arrival){ .tag.done = arrived, .call = c, .cq = cq, .method = method };
-	c->method = m;
-	c->server = s;
-	c->context = s->options.context;
-	c->tags = 1;
-	grpc_metadata_array_init(&c->metadata);
-	e = grpc_server_request_registered_call(s->server, s->handles[method], &c->call, &c->deadline,
-						&c->metadata, m->client_streams ? NULL : &c->received, cq, cq,
-						&a->tag);
-	assert(e == GRPC_CALL_OK);
-}
-
-/* --- calls of methods that we do not have --- */
-
-static void unknown_free(struct rpc_call *c);
-static const struct rpc_method unknown_method = { .path = "(unknown)", .free = unknown_free };
-
-struct unknown_call {
-	struct rpc_call base;
-	struct rpc_tag arrival;
-	grpc_call_details details;
-	grpc_completion_queue *cq;
-};
-
-static void unknown_free(struct rpc_call *c)
-{
-	grpc_call_details_destroy(&CONTAINER_OF(c, struct unknown_call, base)->details);
-}
-
-static void arm_unknown(struct rpc_server *s, grpc_completion_queue *cq);
-
-static void unknown_arrived(struct rpc_tag *t, bool ok)
-{
-	struct unknown_call *u = CONTAINER_OF(t, struct unknown_call, arrival);
-	struct stow_err err;
-
-	if (!ok) {
-		grpc_call_details_destroy(&u->details);
-		grpc_metadata_array_destroy(&u->base.metadata);
-		free(u);
-		return;
-	}
-	arm_unknown(u->base.server, u->cq);
-	stow_fail(&err, STOW_UNIMPLEMENTED, "method %.*s is not served here",
-		  (int)GRPC_SLICE_LENGTH(u->details.method),
-		  (const char *)GRPC_SLICE_START_PTR(u->details.method));
-	rpc_finish(&u->base, &err, NULL);
-}
-
-static void arm_unknown(struct rpc_server *s, grpc_completion_queue *cq)
-{
-	struct unknown_call *u = x_calloc(1, sizeof(*u));
-	grpc_call_error e;
-
-	u->base.method = &unknown_method;
-	u->base.server = s;
-	u->base.tags = 1;
-	u->arrival.done = unknown_arrived;
-	u->cq = cq;
-	grpc_metadata_array_init(&u->base.metadata);
-	grpc_call_details_init(&u->details);
-	e = grpc_server_request_call(s->server, &u->base.call, &u->details, &u->base.metadata, cq, cq,
-				     &u->arrival);
-	assert(e == GRPC_CALL_OK);
-}
-
-/* --- the server --- */
-
-static void *cq_loop(void *arg)
-{
-	struct rpc_thread *t = arg;
-	grpc_event ev;
-
-	for (;;) {
-		ev = grpc_completion_queue_next(t->cq, gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
-		if (ev.type == GRPC_QUEUE_SHUTDOWN)
-			return NULL;
-		((struct rpc_tag *)ev.tag)->done(ev.tag, ev.success != 0);
-	}
-}
-
-static void thread_start(struct rpc_thread *t, unsigned number)
-{
-	sigset_t all, old;
-	char name[16];
-
-	snprintf(name, sizeof(name), "rpc-%u", number);
-	sigfillset(&all); /* signals are for the main thread */
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	if (pthread_create(&t->thread, NULL, cq_loop, t) != 0)
-		abort();
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	pthread_setname_np(t->thread, name);
-}
-
-static grpc_server *server_make(const struct rpc_options *o)
-{
-	grpc_arg args[] = {
-		{ .type = GRPC_ARG_INTEGER,
-		  .key = (char *)(uintptr_t)GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH,
-		  .value.integer = (int)o->max_message },
-		{ .type = GRPC_ARG_INTEGER,
-		  .key = (char *)(uintptr_t)GRPC_ARG_MAX_SEND_MESSAGE_LENGTH,
-		  .value.integer = -1 },
-	};
-	grpc_channel_args list = { .num_args = ARRAY_LEN(args), .args = args };
-
-	return grpc_server_create(&list, NULL);
-}
-
-struct rpc_server *rpc_server_new(const struct rpc_options *o)
-{
-	struct rpc_server *s;
-	size_t methods = 0;
-
-	grpc_init();
-	while (o->methods[methods])
-		methods++;
-	s = x_calloc(1, sizeof(*s) + o->threads * sizeof(s->threads[0]));
-	s->options = *o;
-	s->handles = x_calloc(methods, sizeof(*s->handles));
-	lock_init(&s->lock, RANK_SERVER);
-	lock_cond_init(&s->drained_cond);
-	s->server = server_make(o);
-	s->credentials = grpc_insecure_server_credentials_create();
-	for (size_t i = 0; i < methods; i++)
-		s->handles[i] = grpc_server_register_method(
-			s->server, o->methods[i]->path, NULL,
-			o->methods[i]->client_streams ? GRPC_SRM_PAYLOAD_NONE
-						      : GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER,
-			0);
-	for (unsigned t = 0; t < o->threads; t++) {
-		s->threads[t].server = s;
-		s->threads[t].cq = grpc_completion_queue_create_for_next(NULL);
-		grpc_server_register_completion_queue(s->server, s->threads[t].cq, NULL);
-	}
-	grpc_server_start(s->server);
-	for (unsigned t = 0; t < o->threads; t++) {
-		for (unsigned n = 0; n < ARMED; n++) {
-			for (size_t i = 0; i < methods; i++)
-				arm(s, i, s->threads[t].cq);
-			arm_unknown(s, s->threads[t].cq);
-		}
-		thread_start(&s->threads[t], t);
-	}
-	return s;
-}
-
-void rpc_server_add(struct rpc_server *s, int fd)
-{
-	grpc_server_add_channel_from_fd(s->server, fd, s->credentials);
-}
-
-static void drained(struct rpc_tag *t, bool ok UNUSED)
-{
-	struct rpc_server *s = CONTAINER_OF(t, struct rpc_server, drained_tag);
-
-	LOCK_SCOPE(&s->lock);
-	s->drained = true;
-	pthread_cond_broadcast(&s->drained_cond);
-}
-
-void rpc_server_drain(struct rpc_server *s, int64_t grace_ns)
-{
-	int64_t deadline = clock_mono_ns() + grace_ns;
-	bool in_time = true;
-
-	s->drained_tag.done = drained;
-	grpc_server_shutdown_and_notify(s->server, s->threads[0].cq, &s->drained_tag);
-	lock_take(&s->lock);
-	while (!s->drained && in_time)
-		in_time = lock_wait_until(&s->lock, &s->drained_cond, deadline);
-	lock_release(&s->lock);
-	if (in_time)
-		return;
-	grpc_server_cancel_all_calls(s->server);
-	lock_take(&s->lock);
-	while (!s->drained)
-		lock_wait(&s->lock, &s->drained_cond);
-	lock_release(&s->lock);
-}
-
-void rpc_server_free(struct rpc_server *s)
-{
-	if (!s)
-		return;
-	assert(s->drained);
-	for (unsigned t = 0; t < s->options.threads; t++)
-		grpc_completion_queue_shutdown(s->threads[t].cq);
-	for (unsigned t = 0; t < s->options.threads; t++) {
-		pthread_join(s->threads[t].thread, NULL);
-		grpc_completion_queue_destroy(s->threads[t].cq);
-	}
-	grpc_server_destroy(s->server);
-	grpc_server_credentials_release(s->credentials);
-	pthread_cond_destroy(&s->drained_cond);
-	lock_destroy(&s->lock);
-	free(s->handles);
-	free(s);
-	grpc_shutdown_blocking();
 }

@@ -16,6 +16,7 @@
  *
  * One gRPC operation is under way at a time: it is started by the RPC thread for messages answered
  * there, and by the strand for all others. */
+#include "content/base/clock.h"
 #include "content/base/limits.h"
 #include "content/base/mem.h"
 #include "content/ref.h"
@@ -47,6 +48,7 @@ struct write_job {
 	struct write_call *call;
 	struct rpc_message *message; /* holds the memory of request.data; NULL: the stream has ended */
 	struct wire_write request;
+	int64_t received_ns; /* wall clock */
 	bool answered;
 	struct stow_err refused; /* code not OK: the message did not parse */
 };
@@ -136,8 +138,9 @@ static int check_expected(struct write_call *w, const struct wire_write *q, stru
 }
 
 /* The data of a WRITE or COMMIT, at its offset. */
-static int write_data(struct write_call *w, const struct wire_write *q, struct stow_err *err)
+static int write_data(struct write_call *w, const struct write_job *j, struct stow_err *err)
 {
+	const struct wire_write *q = &j->request;
 	uint64_t offset = ingest_offset(w->ingest);
 
 	if (q->offset < 0 || (q->offset > 0 && (uint64_t)q->offset != offset))
@@ -147,7 +150,7 @@ static int write_data(struct write_call *w, const struct wire_write *q, struct s
 	 * truncates. */
 	if (q->offset == 0 && offset > 0 && ingest_restart(w->ingest, err) < 0)
 		return -1;
-	return q->n_data ? ingest_write(w->ingest, q->data, q->n_data, err) : 0;
+	return q->n_data ? ingest_write(w->ingest, q->data, q->n_data, j->received_ns, err) : 0;
 }
 
 static int write_commit(struct write_call *w, const struct wire_write *q, struct stow_err *err)
@@ -164,8 +167,9 @@ static int write_commit(struct write_call *w, const struct wire_write *q, struct
 
 /* One message, in full: what came before it has been done. Starts the operation that answers it, or
  * fails without having started one. */
-static int write_step(struct write_call *w, const struct wire_write *q, struct stow_err *err)
+static int write_step(struct write_call *w, const struct write_job *j, struct stow_err *err)
 {
+	const struct wire_write *q = &j->request;
 	struct wire_write_response r;
 
 	if (!w->ingest && write_open(w, q, err) < 0)
@@ -174,7 +178,7 @@ static int write_step(struct write_call *w, const struct wire_write *q, struct s
 		return -1;
 	if (q->total > 0)
 		w->total = q->total;
-	if (q->action != WIRE_STAT && write_data(w, q, err) < 0)
+	if (q->action != WIRE_STAT && write_data(w, j, err) < 0)
 		return -1;
 	if (q->action == WIRE_COMMIT)
 		return write_commit(w, q, err);
@@ -192,7 +196,7 @@ static void write_run(struct job *job)
 
 	if (j->answered) {
 		if (w->failure.code == STOW_OK &&
-		    ingest_write(w->ingest, j->request.data, j->request.n_data, &err) < 0)
+		    ingest_write(w->ingest, j->request.data, j->request.n_data, j->received_ns, &err) < 0)
 			w->failure = err;
 		atomic_fetch_sub(&w->pending, j->request.data_len);
 	} else if (!j->message) {
@@ -201,7 +205,7 @@ static void write_run(struct job *job)
 		write_end(w, &w->failure);
 	} else if (j->refused.code != STOW_OK) {
 		write_end(w, &j->refused);
-	} else if (write_step(w, &j->request, &err) < 0) {
+	} else if (write_step(w, j, &err) < 0) {
 		write_end(w, &err);
 	}
 	write_job_free(j);
@@ -226,6 +230,7 @@ static void write_received(struct rpc_call *c, bool ok)
 
 	j->job.run = write_run;
 	j->call = w;
+	j->received_ns = clock_wall_ns();
 	j->message = ok ? TAKE(c->message) : NULL;
 	if (j->message && wire_write_request(j->message->iov, j->message->n, &j->request, &j->refused) < 0)
 		j->request = (struct wire_write){ 0 };
