@@ -199,6 +199,13 @@ uint64_t ingest_offset(const struct ingest *in)
 	return in->status.offset; /* only the handle's user changes it */
 }
 
+int ingest_check(struct ingest *in, struct stow_err *err)
+{
+	CHECK_OBJ(in, INGEST_MAGIC);
+	LOCK_SCOPE(&in->lock);
+	return in->aborted ? stow_fail(err, STOW_NOT_FOUND, "ref %s was aborted", in->ref) : 0;
+}
+
 /* --- durability of an open ingest --- */
 
 /* Syncs the stage and notes how far; the caller is busy. A failed sync is remembered: the kernel
@@ -273,18 +280,12 @@ static void checkpoint_begin(struct ingest *in)
 
 /* --- writing --- */
 
-static int check_not_aborted(struct ingest *in, struct stow_err *err)
-{
-	LOCK_SCOPE(&in->lock);
-	return in->aborted ? stow_fail(err, STOW_NOT_FOUND, "ref %s was aborted", in->ref) : 0;
-}
-
 int ingest_write(struct ingest *in, const struct iovec *iov, int n, int64_t when_ns, struct stow_err *err)
 {
 	uint64_t bytes = 0;
 
 	CHECK_OBJ(in, INGEST_MAGIC);
-	if (check_not_aborted(in, err) < 0)
+	if (ingest_check(in, err) < 0)
 		return -1;
 	if (stage_write(in->stage, iov, n, in->status.offset, err) < 0)
 		return stow_wrap(err, "ref %s: write at %llu", in->ref,
@@ -306,7 +307,7 @@ int ingest_restart(struct ingest *in, struct stow_err *err)
 	int result;
 
 	CHECK_OBJ(in, INGEST_MAGIC);
-	if (check_not_aborted(in, err) < 0)
+	if (ingest_check(in, err) < 0)
 		return -1;
 	/* The row, if there is one, tells of bytes that are about to go. */
 	busy_begin(in);
@@ -495,8 +496,8 @@ static int commit_busy(struct ingest *in, const struct ingest_commit *c, struct 
 	CLEANUP(claim_release) struct claim claim = { 0 };
 	struct store *s = in->store;
 
-	if (in->aborted)
-		return stow_fail(err, STOW_NOT_FOUND, "ref %s was aborted", in->ref);
+	if (ingest_check(in, err) < 0)
+		return -1;
 	if (digest_is_set(&c->expected) && store_has(s, &c->expected))
 		return fail_exists(&c->expected, err);
 	if (commit_check(in, c, ret_d, err) < 0)

@@ -57,6 +57,8 @@ int ingest_write(struct ingest *in, const struct iovec *iov, int n, int64_t when
 /* Back to no bytes at all. */
 int ingest_restart(struct ingest *in, struct stow_err *err) MUST_CHECK;
 
+/* NOT_FOUND once the ref has been aborted. Does not block, from any thread. */
+int ingest_check(struct ingest *in, struct stow_err *err) MUST_CHECK;
 /* Does not block, from any thread. *ret_s is to be freed. */
 void ingest_status(struct ingest *in, struct ingest_status *ret_s);
 /* The SHA-256 of all bytes so far. Does not block. */

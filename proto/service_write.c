@@ -38,7 +38,9 @@ struct write_call {
 	/* The strand's. */
 	struct ingest *ingest; /* NULL before it is opened and after it is over */
 	char *ref;
-	uint64_t total;          /* declared, for the answers */
+	uint64_t total;          /* for the answers: as this stream declared it, or an earlier one */
+	uint64_t declared_total; /* by this stream, its last word; what COMMIT checks */
+	struct digest expected;  /* the same */
 	struct stow_err failure; /* of a message that had been answered; code OK: none */
 };
 
@@ -156,7 +158,11 @@ static int write_data(struct write_call *w, const struct write_job *j, struct st
 static int write_commit(struct write_call *w, const struct wire_write *q, struct stow_err *err)
 {
 	struct wire_write_response r;
-	struct ingest_commit commit = { .total = q->total, .expected = q->expected, .labels = q->labels };
+	struct ingest_commit commit = {
+		.total = w->declared_total,
+		.expected = w->expected,
+		.labels = q->labels,
+	};
 
 	r = full_response(w, q->action);
 	if (ingest_commit(TAKE(w->ingest), &commit, &r.digest, err) < 0)
@@ -174,10 +180,12 @@ static int write_step(struct write_call *w, const struct write_job *j, struct st
 
 	if (!w->ingest && write_open(w, q, err) < 0)
 		return -1;
-	if (check_expected(w, q, err) < 0)
+	if (ingest_check(w->ingest, err) < 0 || check_expected(w, q, err) < 0)
 		return -1;
 	if (q->total > 0)
-		w->total = q->total;
+		w->total = w->declared_total = q->total;
+	if (digest_is_set(&q->expected))
+		w->expected = q->expected;
 	if (q->action != WIRE_STAT && write_data(w, j, err) < 0)
 		return -1;
 	if (q->action == WIRE_COMMIT)
@@ -217,10 +225,11 @@ static void write_run(struct job *job)
 static bool may_answer(const struct write_call *w, const struct write_job *j)
 {
 	const struct wire_write *q = &j->request;
+	struct stow_err aborted;
 
-	return w->declared && q->action == WIRE_WRITE && q->data_len > 0 && !digest_is_set(&q->expected) &&
-	       q->total == 0 && q->offset >= 0 && (uint64_t)q->offset == w->accepted &&
-	       atomic_load(&w->pending) + q->data_len <= LIMIT_PIPELINE;
+	return w->declared && ingest_check(w->ingest, &aborted) == 0 && q->action == WIRE_WRITE &&
+	       q->data_len > 0 && !digest_is_set(&q->expected) && q->total == 0 && q->offset >= 0 &&
+	       (uint64_t)q->offset == w->accepted && atomic_load(&w->pending) + q->data_len <= LIMIT_PIPELINE;
 }
 
 static void write_received(struct rpc_call *c, bool ok)
