@@ -1,0 +1,246 @@
+/* The sources of a configuration, in rising precedence (conf.h). */
+#include "conf/conf.h"
+
+#include "conf/conf_internal.h"
+#include "content/base/buf.h"
+#include "content/base/mem.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+
+#define VARIABLE_FILE CONF_VARIABLE_PREFIX "CONFIG"
+
+enum { FILE_MAX = 256 * 1024 };
+
+PRINTF(2, 3) static void add_error(struct conf_errors *errors, const char *fmt, ...)
+{
+	va_list ap;
+	if (errors->n == CONF_ERRORS_MAX) {
+		errors->left_off++;
+		return;
+	}
+	char *line = errors->line[errors->n++];
+	va_start(ap, fmt);
+	int n = vsnprintf(line, CONF_ERROR_LINE, fmt, ap);
+	va_end(ap);
+	if (n >= CONF_ERROR_LINE)
+		memcpy(line + CONF_ERROR_LINE - 4, "...", 4);
+	/* Names of files and of keys may hold anything; a line stays a line. */
+	for (char *p = line; *p; p++)
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			*p = '?';
+}
+
+/* Documents. */
+
+struct document {
+	struct conf *conf;
+	const char *name;
+	struct conf_errors *errors;
+};
+
+static const char *const type_names[] = {
+	[TOML_STRING] = "a string",   [TOML_INTEGER] = "an integer",  [TOML_FLOAT] = "a float",
+	[TOML_BOOLEAN] = "a boolean", [TOML_DATE] = "a date or time", [TOML_ARRAY] = "an array",
+	[TOML_TABLE] = "a table",
+};
+
+/* One key of a document; called back by the parser. Enters the tables that are our sections. */
+static bool take_entry(void *arg, const struct toml_entry *e)
+{
+	struct document *doc = arg;
+	struct conf_value v = { .text = e->text, .number = e->number };
+	const struct conf_key *k = conf_key_find(e->key);
+	struct stow_err err;
+
+	if (!k && conf_section_find(e->key)) {
+		if (e->type != TOML_TABLE)
+			add_error(doc->errors, "%s:%u: %s: expected a table, found %s", doc->name, e->line,
+				  e->key, type_names[e->type]);
+		return true;
+	}
+	if (!k) {
+		char hint[CONF_HINT_MAX];
+		conf_key_hint(e->key, hint);
+		add_error(doc->errors, "%s:%u: %s: unknown key%s", doc->name, e->line, e->key, hint);
+	} else if (!(k->kind->types & 1u << e->type)) {
+		add_error(doc->errors, "%s:%u: %s: expected %s, found %s", doc->name, e->line, e->key,
+			  k->kind->expected, type_names[e->type]);
+	} else if (e->text && strlen(e->text) != e->len) {
+		add_error(doc->errors, "%s:%u: %s: the string has a NUL in it", doc->name, e->line, e->key);
+	} else if (conf_key_set(k, doc->conf, v, &err) < 0) {
+		add_error(doc->errors, "%s:%u: %s: %s", doc->name, e->line, e->key, err.msg);
+	}
+	return false;
+}
+
+void conf_apply_text(struct conf *c, const char *name, const char *text, size_t n, struct conf_errors *errors)
+{
+	struct document doc = { .conf = c, .name = name, .errors = errors };
+	struct toml_error err;
+
+	if (toml_read(text, n, take_entry, &doc, &err) == 0)
+		return;
+	if (err.line == 0)
+		add_error(errors, "%s: %s", name, err.msg);
+	else
+		add_error(errors, "%s:%u:%u: %s", name, err.line, err.column, err.msg);
+}
+
+/* Files. */
+
+static int read_all(int fd, struct buf *b, struct stow_err *err)
+{
+	for (;;) {
+		char piece[16 * 1024];
+		ssize_t n = read(fd, piece, sizeof(piece));
+		if (n == 0)
+			return 0;
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return stow_fail(err, STOW_INTERNAL, "%s", strerrordesc_np(errno));
+		if (buf_append(b, piece, (size_t)n, err) < 0)
+			return stow_fail(err, STOW_RESOURCE_EXHAUSTED, "the file is larger than %d KiB",
+					 FILE_MAX / 1024);
+	}
+}
+
+/* Reads one file into *c. A missing one is an error unless it is `optional`. */
+static void apply_file(struct conf *c, const char *path, bool optional, struct conf_errors *errors)
+{
+	CLEANUP(fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	CLEANUP(buf_free) struct buf text;
+	struct stow_err err;
+
+	buf_init(&text, FILE_MAX);
+	if (fd < 0 && errno == ENOENT && optional)
+		return;
+	if (fd < 0) {
+		add_error(errors, "%s: cannot be read: %s", path, strerrordesc_np(errno));
+		return;
+	}
+	if (read_all(fd, &text, &err) < 0) {
+		add_error(errors, "%s: cannot be read: %s", path, err.msg);
+		return;
+	}
+	c->files = x_reallocarray(c->files, c->n_files + 1, sizeof(*c->files));
+	c->files[c->n_files++] = x_strdup(path);
+	conf_apply_text(c, path, text.p ? (const char *)text.p : "", text.len, errors);
+}
+
+static int is_toml_file(const struct dirent *e)
+{
+	size_t n = strlen(e->d_name);
+	return *e->d_name != '.' && n > 5 && strcmp(e->d_name + n - 5, ".toml") == 0;
+}
+
+/* By bytes: the order must not depend on the locale. */
+static int by_name(const struct dirent **x, const struct dirent **y)
+{
+	return strcmp((*x)->d_name, (*y)->d_name);
+}
+
+/* Reads conf.d beside `file`. */
+static void apply_directory(struct conf *c, const char *file, struct conf_errors *errors)
+{
+	const char *slash = strrchr(file, '/');
+	CLEANUP(freep)
+	char *dir = x_asprintf("%.*sconf.d", slash ? (int)(slash - file) + 1 : 0, file);
+	struct dirent **entries = NULL;
+	int n = scandir(dir, &entries, is_toml_file, by_name);
+
+	if (n < 0 && errno != ENOENT)
+		add_error(errors, "%s: cannot be read: %s", dir, strerrordesc_np(errno));
+	for (int i = 0; i < n; i++) {
+		CLEANUP(freep) char *path = x_asprintf("%s/%s", dir, entries[i]->d_name);
+		apply_file(c, path, false, errors);
+		free(entries[i]);
+	}
+	free(entries);
+}
+
+/* The environment. */
+
+static const char *variable(const char *const *environment, const char *name)
+{
+	size_t n = strlen(name);
+	for (; environment && *environment; environment++)
+		if (strncmp(*environment, name, n) == 0 && (*environment)[n] == '=')
+			return *environment + n + 1;
+	return NULL;
+}
+
+/* Kubernetes puts the addresses of a Service called "stowage" into the environment of the pods
+ * beside it. They are not meant for us and must not keep us from starting. */
+static bool is_service_link(const char *name)
+{
+	static const char host[] = CONF_VARIABLE_PREFIX "SERVICE_", port[] = CONF_VARIABLE_PREFIX "PORT";
+	return strncmp(name, host, strlen(host)) == 0 ||
+	       (strncmp(name, port, strlen(port)) == 0 && (name[strlen(port)] == '_' || !name[strlen(port)]));
+}
+
+static void apply_variable(struct conf *c, const char *name, const char *value, struct conf_errors *errors)
+{
+	struct stow_err err;
+	if (strcmp(name, VARIABLE_FILE) == 0 || is_service_link(name))
+		return;
+	for (size_t i = 0; i < conf_n_keys; i++) {
+		char known[CONF_VARIABLE_MAX];
+		conf_key_variable(&conf_keys[i], known);
+		if (strcmp(known, name) != 0 || conf_keys[i].files_only)
+			continue;
+		if (conf_key_set(&conf_keys[i], c, (struct conf_value){ .text = value }, &err) < 0)
+			add_error(errors, "environment %s: %s: %s", name, conf_keys[i].name, err.msg);
+		return;
+	}
+	char hint[CONF_HINT_MAX];
+	conf_variable_hint(name, hint);
+	add_error(errors, "environment %s: unknown variable%s", name, hint);
+}
+
+static void apply_environment(struct conf *c, const char *const *environment, struct conf_errors *errors)
+{
+	for (; environment && *environment; environment++) {
+		const char *equals = strchr(*environment, '=');
+		if (strncmp(*environment, CONF_VARIABLE_PREFIX, strlen(CONF_VARIABLE_PREFIX)) != 0 || !equals)
+			continue;
+		CLEANUP(freep) char *name = x_strndup(*environment, (size_t)(equals - *environment));
+		apply_variable(c, name, equals + 1, errors);
+	}
+}
+
+static void apply_overrides(struct conf *c, const struct conf_sources *src, struct conf_errors *errors)
+{
+	for (size_t i = 0; i < src->n_overrides; i++) {
+		const struct conf_override *o = &src->overrides[i];
+		const struct conf_key *k = conf_key_find(o->key);
+		struct stow_err err;
+		assert(k);
+		if (conf_key_set(k, c, (struct conf_value){ .text = o->value }, &err) < 0)
+			add_error(errors, "flag %s: %s: %s", o->origin, o->key, err.msg);
+	}
+}
+
+int conf_load(const struct conf_sources *src, struct conf **ret_conf, struct conf_errors *ret_errors)
+{
+	CLEANUP(conf_freep) struct conf *c = conf_new();
+	const char *named = src->file ? src->file : variable(src->environment, VARIABLE_FILE);
+	const char *file = named && *named ? named : src->default_file;
+
+	ret_errors->n = 0;
+	ret_errors->left_off = 0;
+	if (file) {
+		apply_file(c, file, file != named, ret_errors);
+		apply_directory(c, file, ret_errors);
+	}
+	apply_environment(c, src->environment, ret_errors);
+	apply_overrides(c, src, ret_errors);
+	if (ret_errors->n > 0)
+		return -1;
+	conf_complete(c);
+	*ret_conf = TAKE(c);
+	return 0;
+}

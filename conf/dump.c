@@ -1,0 +1,91 @@
+/* A configuration as a file (conf.h). */
+#include "conf/conf_internal.h"
+#include "content/base/mem.h"
+
+/* `text` as comment lines of at most 100 columns, broken between words. */
+static void print_comment(const char *text, FILE *out)
+{
+	enum { COLUMNS = 100 };
+	size_t column = 0;
+	while (*text) {
+		size_t n = strcspn(text, " ");
+		if (column != 0 && column + 1 + n > COLUMNS) {
+			fputc('\n', out);
+			column = 0;
+		}
+		fprintf(out, "%s %.*s", column == 0 ? "#" : "", (int)n, text);
+		column += n + (column == 0 ? 2 : 1);
+		text += n;
+		text += *text == ' ';
+	}
+	fputc('\n', out);
+}
+
+static void print_conf(const struct conf *c, bool explain, FILE *out)
+{
+	const struct conf_section *section = NULL;
+	for (size_t i = 0; i < conf_n_keys; i++) {
+		const struct conf_key *k = &conf_keys[i];
+		const struct conf_section *next = conf_section_of(k->name);
+		if (next != section) {
+			fputc('\n', out);
+			if (explain)
+				print_comment(next->help, out);
+			fprintf(out, "[%s]\n", next->name);
+			section = next;
+		} else if (explain) {
+			fputc('\n', out);
+		}
+		if (explain)
+			print_comment(k->help, out);
+		fprintf(out, "%s = ", conf_leaf(k->name));
+		k->kind->print((const char *)c + k->offset, out);
+		fputc('\n', out);
+	}
+}
+
+/* A stream into memory; fails where allocation does. */
+static FILE *open_text(char **text, size_t *n)
+{
+	FILE *out = open_memstream(text, n);
+	if (!out)
+		x_abort("out of memory");
+	return out;
+}
+
+static void close_text(FILE *out)
+{
+	if (fclose(out) != 0)
+		x_abort("out of memory");
+}
+
+char *conf_dump(const struct conf *c)
+{
+	char *text = NULL;
+	size_t n = 0;
+	FILE *out = open_text(&text, &n);
+	print_conf(c, false, out);
+	close_text(out);
+	return text;
+}
+
+char *conf_default_text(void)
+{
+	static const char intro[] =
+		"Configuration of Stowage. Every value below is the default; a file needs only what differs. "
+		"Files conf.d/*.toml beside this one are read after it, in the order of their names. A key "
+		"can also be "
+		"set in the environment: grpc.address as STOWAGE_GRPC_ADDRESS, which is stronger than files, "
+		"and "
+		"weaker than flags. Sizes are \"64MiB\" or \"10GB\" or bytes, durations \"30s\", \"500ms\" "
+		"or \"1h30m\". "
+		"`stowage config check` says what is wrong, `stowage config dump` what is in effect.";
+	CLEANUP(conf_freep) struct conf *c = conf_new();
+	char *text = NULL;
+	size_t n = 0;
+	FILE *out = open_text(&text, &n);
+	print_comment(intro, out);
+	print_conf(c, true, out);
+	close_text(out);
+	return text;
+}
