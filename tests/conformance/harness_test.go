@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -21,6 +22,7 @@ import (
 	"time"
 
 	api "github.com/containerd/containerd/api/services/content/v1"
+	"github.com/sirupsen/logrus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health/grpc_health_v1"
 )
@@ -35,6 +37,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "STOWAGE_BIN must name the daemon's binary")
 		os.Exit(2)
 	}
+	logrus.SetOutput(io.Discard) // of containerd's packages, which log what they find wrong
 	os.Exit(m.Run())
 }
 
@@ -86,6 +89,14 @@ func (d *daemon) spawn() error {
 	defer log.Close()
 	d.cmd = exec.Command(os.Getenv("STOWAGE_BIN"), "serve", "--local", d.root, "--address", d.sock)
 	d.cmd.Stdout, d.cmd.Stderr = log, log
+	// STOWAGE_... is configuration to the daemon: neither ours nor the user's belongs into a test.
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "STOWAGE_") {
+			d.cmd.Env = append(d.cmd.Env, v)
+		}
+	}
+	// Its own default is longer than a test's patience.
+	d.cmd.Env = append(d.cmd.Env, "STOWAGE_GRPC_DRAIN_TIMEOUT=3s")
 	// No daemon outlives the tests, not even tests that were killed.
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := d.cmd.Start(); err != nil {

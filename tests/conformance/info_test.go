@@ -296,7 +296,8 @@ func TestListFilters(t *testing.T) {
 }
 
 // containerd's own parser is the reference: what it takes, and what it finds, over filters made at random
-// from the grammar's pieces.
+// from the grammar's pieces. Left out is where contract and containerd's parser part: fields that begin
+// with a digit or "_", values that begin with ".", and white space before a comma or at the end.
 func TestFiltersAgainstContainerd(t *testing.T) {
 	c := start(t).client(t)
 	infos := map[digest.Digest]content.Info{}
@@ -307,9 +308,9 @@ func TestFiltersAgainstContainerd(t *testing.T) {
 		infos[mustPutLabels(t, c, b, l)] = content.Info{Digest: sum(b), Labels: l}
 	}
 	pieces := []string{
-		"labels", "labels.", "labels.k", "labels.o", "labels.k==", "labels.k!=", "labels.o~=", "digest", "digest~=", "k", ".", ",", "==",
+		"labels", "labels.", "labels.k", "labels.o", "labels.k==", "labels.k!=", "labels.o~=", "digest", "digest~=", "k", ",", "==",
 		"!=", "~=", "=", "!", `"`, `"k"`, `"v1"`, `"x y"`, `"\u00e9"`, `"\x71"`, `"\""`, `"\q"`, "/v[12]/", "|v.|", "|", "/", "v1", "v2", "é",
-		"v[12]", "^$", "(", "*", "1", "_", "sha256", "\\", "x.y", "é", "\n", "\x00", "\xff",
+		"v[12]", "^$", "(", "*", "sha256", "\\", "x.y", "é", "\x00", "\xff",
 	}
 	rng := rand.New(rand.NewSource(11))
 	agreed := 0
