@@ -85,10 +85,11 @@ static int bind_path(const struct listener_options *o, int *ret_fd, struct stow_
 	umask(old);
 	if (rc < 0)
 		return stow_fail_errno(err, errno, "bind %s", o->address);
-	if (chown(o->address, o->uid, o->gid) < 0)
-		return stow_fail_errno(err, errno, "set the owner of %s", o->address);
+	/* In this order: who has given a file away needs one capability more to change its mode. */
 	if (chmod(o->address, o->mode) < 0)
 		return stow_fail_errno(err, errno, "set the mode of %s", o->address);
+	if (chown(o->address, o->uid, o->gid) < 0)
+		return stow_fail_errno(err, errno, "set the owner of %s", o->address);
 	if (listen(fd, BACKLOG) < 0)
 		return stow_fail_errno(err, errno, "listen on %s", o->address);
 	*ret_fd = fd;
