@@ -169,7 +169,7 @@ static bool get_ingest(struct reader *r, struct ingest_row *row, const uint8_t *
 	if (!get_uint(r, 1, &version) || version != INGEST_ROW_VERSION)
 		return false;
 	if (!get_uint(r, 4, ret_ref_len) || *ret_ref_len > LIMIT_REF ||
-	    !(*ret_ref = get_bytes(r, *ret_ref_len)))
+	    !(*ret_ref = get_bytes(r, *ret_ref_len)) || memchr(*ret_ref, 0, *ret_ref_len))
 		return false;
 	if (!(stage = get_bytes(r, STAGE_NAME_LEN)))
 		return false;
