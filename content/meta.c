@@ -306,11 +306,16 @@ int meta_open(const char *path, unsigned flags, size_t map_size, struct meta **r
 	      struct stow_err *err)
 {
 	CLEANUP(meta_closep) struct meta *m = x_calloc(1, sizeof(*m));
+	pthread_rwlockattr_t attr;
 
 	m->magic = META_MAGIC;
 	m->path = x_strdup(path);
 	m->tail = &m->head;
-	pthread_rwlock_init(&m->map_lock, NULL);
+	/* Readers that follow one another without a gap would keep the map from growing for ever. */
+	pthread_rwlockattr_init(&attr);
+	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&m->map_lock, &attr);
+	pthread_rwlockattr_destroy(&attr);
 	lock_init(&m->queue_lock, RANK_META);
 	if (env_make(m, flags, map_size, err) < 0 || schema_open(m, flags, ret_created, err) < 0)
 		return -1;
