@@ -76,11 +76,12 @@ struct ingest_change {
 static int apply_ingest_put(struct meta *m, MDB_txn *txn, struct change *c)
 {
 	struct ingest_change *i = CONTAINER_OF(c, struct ingest_change, c);
-	MDB_val key = meta_val(i->key.b, i->key.len), row = meta_val(i->row.p, i->row.len);
+	MDB_val key = meta_val(i->key.b, i->key.len), row = meta_val(i->row.p, i->row.len), old;
 	MDB_stat stat;
 	int rc = mdb_stat(txn, m->ingests, &stat);
 
-	if (rc == 0 && stat.ms_entries >= LIMIT_INGESTS) {
+	if (rc == 0 && stat.ms_entries >= LIMIT_INGESTS &&
+	    mdb_get(txn, m->ingests, &key, &old) == MDB_NOTFOUND) {
 		stow_fail(&c->err, STOW_RESOURCE_EXHAUSTED,
 			  "%d ingests are open or parked, the most there may be", LIMIT_INGESTS);
 		return CHANGE_REFUSED;
