@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -58,10 +59,14 @@ enum { PROBE_SOUND, PROBE_DAMAGED, PROBE_OTHER };
 
 static NORETURN void probe_child(const char *path)
 {
+	static const int fatal[] = { SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL };
 	struct stow_err err;
 	struct rlimit no_core = { 0, 0 };
 	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
 
+	/* A handler of the parent's could go on with the parent's business. */
+	for (size_t i = 0; i < ARRAY_LEN(fatal); i++)
+		signal(fatal[i], SIG_DFL);
 	setrlimit(RLIMIT_CORE, &no_core);
 	if (null >= 0)
 		dup2(null, STDERR_FILENO); /* LMDB's assertions */
