@@ -5,5 +5,11 @@
 
 int cmd_serve(int argc, char **argv);
 int cmd_config(int argc, char **argv);
+int cmd_ls(int argc, char **argv);
+int cmd_info(int argc, char **argv);
+int cmd_ingests(int argc, char **argv);
+int cmd_status(int argc, char **argv);
+int cmd_verify(int argc, char **argv);
+int cmd_import(int argc, char **argv);
 
 #endif

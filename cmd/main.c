@@ -16,6 +16,12 @@ static const struct {
 } COMMANDS[] = {
 	{ "serve", cmd_serve, "run the daemon" },
 	{ "config", cmd_config, "print or check the configuration" },
+	{ "status", cmd_status, "ask the daemon how it is" },
+	{ "ls", cmd_ls, "list the blobs" },
+	{ "info", cmd_info, "show what is known of one blob" },
+	{ "ingests", cmd_ingests, "list unfinished uploads" },
+	{ "verify", cmd_verify, "read the blobs and compare them with their names" },
+	{ "import", cmd_import, "take over the blobs of another directory" },
 	{ "version", cmd_version, "print the version" },
 	{ "help", cmd_help, "print this" },
 };

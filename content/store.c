@@ -94,7 +94,7 @@ struct listing {
 	size_t shown;
 };
 
-static const char *blob_field(const void *subject, const char *first, const char *joined)
+const char *blob_info_field(const void *subject, const char *first, const char *joined)
 {
 	const struct blob_info *i = subject;
 	static _Thread_local char text[DIGEST_STR_MAX];
@@ -111,7 +111,7 @@ static int list_visit(void *arg, const struct blob_info *i, struct stow_err *err
 {
 	struct listing *l = arg;
 
-	if (!filter_match(l->filter, blob_field, i))
+	if (!filter_match(l->filter, blob_info_field, i))
 		return 0;
 	l->shown++;
 	return l->visit(l->arg, i, err);

@@ -64,6 +64,10 @@ bool store_has(struct store *s, const struct digest *d);
 int store_update(struct store *s, const struct digest *d, const struct labels *from, const char *const *paths,
 		 size_t n, struct blob_info *ret_i, struct stow_err *err) MUST_CHECK;
 
+/* The filter_lookup of blobs: `subject` is a struct blob_info. The result is good until the thread's next
+ * call. */
+const char *blob_info_field(const void *subject, const char *first, const char *joined);
+
 /* Visits up to `max` blobs that `f` matches, after *cursor (DIGEST_NONE: from the start); *cursor
  * moves on, *ret_end tells that there are no more. `visit` as meta_blobs_next() has it. */
 int store_list(struct store *s, const struct filter *f, struct digest *cursor, size_t max,

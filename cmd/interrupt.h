@@ -1,0 +1,14 @@
+/* Ending a long command by a signal, cleanly. */
+#ifndef STOWAGE_CMD_INTERRUPT_H
+#define STOWAGE_CMD_INTERRUPT_H
+
+#include <stdatomic.h>
+
+/* From now on SIGINT and SIGTERM, unless they are ignored, set the flag that is returned, and a second
+ * one ends the process. */
+const atomic_bool *interrupt_begin(void);
+/* The exit status of a command that was interrupted: 128 and the signal's number, as a shell has it.
+ * 0 if it was not. */
+int interrupt_status(void);
+
+#endif
