@@ -350,7 +350,7 @@ void record_append(struct record *r, const char *key, struct record *item)
 /* What could not be written shows in the stream's error flag, for output_flush(). */
 static void json_print(const json_t *v, FILE *to)
 {
-	(void)json_dumpf(v, to, JSON_ENCODE_ANY);
+	(void)json_dumpf(v, to, 0);
 }
 
 void record_print(struct record *r, FILE *to)
@@ -366,26 +366,12 @@ void records_begin(struct records *l, FILE *to)
 	fputc('[', to);
 }
 
-static void records_next(struct records *l)
+void records_add(struct records *l, struct record *r)
 {
 	fputs(l->any ? ",\n" : "\n", l->to);
 	l->any = true;
-}
-
-void records_add(struct records *l, struct record *r)
-{
-	records_next(l);
 	json_print(json_of(r), l->to);
 	record_free(r);
-}
-
-void records_add_text(struct records *l, const char *text)
-{
-	json_t *v = json_of_text(text);
-
-	records_next(l);
-	json_print(v, l->to);
-	json_decref(v);
 }
 
 void records_end(struct records *l)

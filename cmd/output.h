@@ -85,7 +85,6 @@ struct records {
 };
 void records_begin(struct records *l, FILE *to);
 void records_add(struct records *l, struct record *r); /* frees it */
-void records_add_text(struct records *l, const char *text);
 void records_end(struct records *l);
 
 #endif
