@@ -6,7 +6,7 @@
  * disks and transactions.
  *
  * A thread that holds a claim does not wait for another one; store_reconcile() alone holds several,
- * and nobody who holds one waits for it.
+ * and takes them in the order of their digests.
  *
  * Threads: any. */
 #ifndef STOWAGE_CONTENT_CLAIMS_H

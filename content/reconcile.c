@@ -12,20 +12,30 @@ struct pass {
 	size_t n;
 };
 
+static int compare_found(const void *a, const void *b)
+{
+	return digest_compare(a, b);
+}
+
 /* Adopts what the scan has found. Each is looked at again with its claim held: it may have been
- * deleted, or committed, since. */
+ * deleted, or committed, since. Claims are taken in the order of their digests, so that two who
+ * reconcile do not wait for each other; and each once: a scan may see a blob twice that was removed
+ * and made anew meanwhile. */
 static int adopt_batch(struct pass *p, struct stow_err *err)
 {
 	struct store *s = p->store;
-	struct claim claims[BATCH];
+	struct claim claims[BATCH] = { 0 };
 	struct blob_info infos[BATCH];
 	size_t n = 0;
 	int result = 0;
 	int64_t now = clock_wall_ns();
 
+	qsort(p->found, p->n, sizeof(*p->found), compare_found);
 	for (size_t i = 0; i < p->n; i++) {
 		struct blob_info info = { .digest = p->found[i], .created_ns = now, .updated_ns = now };
 
+		if (i > 0 && digest_equal(&p->found[i - 1], &p->found[i]))
+			continue;
 		claim_take(&s->claims, &claims[i], &p->found[i]);
 		if (backend_stat(s->backend, &info.digest, &info.size, err) == 0)
 			infos[n++] = info;
