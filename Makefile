@@ -1,0 +1,36 @@
+# A thin front: meson builds, scripts/ does the rest.
+#
+#   make            the daemon, in build/
+#   make demo       shows Stowage at work, in about a minute
+#   make test       everything there is to test
+#   make bench      measures it against containerd's own store
+#   make install    DESTDIR= PREFIX=
+
+PREFIX ?= /usr/local
+
+.PHONY: all build deps demo test bench install clean
+all: build
+
+deps:
+	@scripts/deps.sh build
+
+build: deps
+	@scripts/build.sh build --buildtype=release
+
+demo:
+	@scripts/demo.sh
+
+test:
+	@scripts/test.sh
+
+bench:
+	@scripts/deps.sh bench
+	@scripts/build.sh build --buildtype=release
+	@tests/bench/run.sh
+
+install: build
+	@meson configure build --prefix=$(PREFIX)
+	@meson install -C build $(if $(DESTDIR),--destdir=$(DESTDIR))
+
+clean:
+	rm -rf build build-asan build-tsan

@@ -1,0 +1,219 @@
+#!/usr/bin/env bash
+# The whole test: builds with gcc and runs everything; then again, as far as it is cheap, under AddressSanitizer
+# with UndefinedBehaviorSanitizer, and under ThreadSanitizer, both built by clang.
+#
+# test.sh [SECTION...]: only these, of: release conformance e2e asan tsan. The last line of the output is
+# `N passed, M failed`, with `, K skipped` where some were.
+#
+# STOWAGE_CRASH_ROUNDS: how often the crash test kills the daemon. STOWAGE_E2E_BIG_MIB: size of the large layer.
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$0")/lib.sh"
+# shellcheck source=scripts/go.sh
+. "$(dirname "$0")/go.sh"
+cd "$TOP"
+
+passed=0 failed=0 skipped=0
+LOGS=$TOP/build/logs
+RUNS=$(mktemp -d /tmp/stw.XXXXXX) # all that tests start, and leave, is in here
+export RUNS TMPDIR=$RUNS CTR=$TOOLS/bin/ctr PATH=$TOOLS/bin:$PATH
+mkdir -p "$LOGS"
+
+# Whatever way this ends: nothing that was started is left.
+cleanup() {
+	trap - EXIT INT TERM HUP
+	local dir
+	if [[ -n ${runner:-} ]]; then kill -s TERM -- "-$runner" 2>/dev/null || true; fi
+	for dir in "$RUNS"/stowage.*; do
+		if [[ -d $dir/pids ]]; then
+			RUN=$dir
+			run_end || true
+		fi
+	done
+	awk -v d="$RUNS/" 'index($2, d) == 1 { print $2 }' /proc/mounts | sort -r | while read -r dir; do
+		umount -l "$dir" || true
+	done
+	rm -rf --one-file-system "$RUNS"
+}
+trap cleanup EXIT
+trap 'cleanup; exit 130' INT TERM HUP
+
+# --- sections and counting -------------------------------------------------------------------------------
+
+section() {
+	printf '\n=== %s (at %d:%02d) ===\n' "$*" $((SECONDS / 60)) $((SECONDS % 60))
+}
+
+add() { # PASSED FAILED SKIPPED
+	passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
+	printf -- '--- %d passed, %d failed, %d skipped\n' "$1" "$2" "$3"
+}
+
+# broken WHAT: something failed that is no test case, a build for instance. It counts as one.
+broken() {
+	printf -- '--- FAILED: %s\n' "$*"
+	failed=$((failed + 1))
+}
+
+# logged LOG FILTER COMMAND...: its whole output in LOG, what FILTER (an awk program) lets through on the
+# screen. In a process group of its own, so that an interrupt ends all of it.
+logged() {
+	local log=$LOGS/$1 filter=$2 status=0
+	shift 2
+	set -m
+	"$@" </dev/null > >(tee "$log" | awk "$filter { print; fflush() }") 2>&1 &
+	runner=$!
+	set +m
+	wait "$runner" || status=$?
+	runner=
+	sleep 0.1 # the screen's last lines
+	return "$status"
+}
+
+# Cases within meson's tests count one by one where they say so (cmocka, TAP), a test as one elsewhere.
+count_meson() { # TESTLOG STATUS
+	local counts
+	counts=$(jq --raw-output --slurp '
+		def many(r): [.stdout // "" | match(r; "gn")] | length;
+		map(
+			(many("^\\[ RUN      \\] ")) as $ran | (many("^ok ")) as $tapok | (many("^not ok ")) as $tapbad |
+			if .result == "SKIP" then [0, 0, 1]
+			elif $ran > 0 then many("^\\[       OK \\] ") as $ok | many("^\\[  SKIPPED \\] ") as $sk |
+				[$ok, ([$ran - $ok - $sk, (if .result == "OK" then 0 else 1 end)] | max), $sk]
+			elif $tapok + $tapbad > 0 then many("^ok .* # skip") as $sk | [$tapok - $sk, $tapbad, $sk]
+			elif .result == "OK" or .result == "EXPECTEDFAIL" then [1, 0, 0]
+			else [0, 1, 0] end)
+		| transpose | map(add) | "\(.[0]) \(.[1]) \(.[2])"' "$1" 2>/dev/null) || counts="0 0 0"
+	settle "$counts" "$2"
+}
+
+count_go() { # LOG STATUS
+	settle "$(awk '/^ *--- PASS:/ { p++ } /^ *--- FAIL:/ { f++ } /^ *--- SKIP:/ { s++ } END { print p + 0, f + 0, s + 0 }' "$1")" "$2"
+}
+
+count_bats() { # LOG STATUS
+	settle "$(awk '/^ok .* # skip/ { s++; next } /^ok / { p++ } /^not ok / { f++ } END { print p + 0, f + 0, s + 0 }' "$1")" "$2"
+}
+
+# A runner that failed without a failed case, or ran nothing, has failed all the same.
+settle() { # "P F S" STATUS
+	local p f s
+	read -r p f s <<<"$1"
+	if (($2 != 0 && f == 0)) || ((p + f + s == 0)); then
+		say "(the runner itself ended with status $2)"
+		f=$((f + 1))
+	fi
+	add "$p" "$f" "$s"
+}
+
+# --- builds ----------------------------------------------------------------------------------------------
+
+# build DIR LOG MESON-ARGS...
+build() {
+	local dir=$1 log=$2
+	shift 2
+	if ! { "$TOP/scripts/build.sh" "$dir" "$@" >"$LOGS/$log" 2>&1; }; then
+		grep -E -A6 'error|FAILED|ERROR' "$LOGS/$log" | head -n 60
+		broken "build of $dir"
+		return 1
+	fi
+}
+
+conformance_build() {
+	if ! go_tool test -vet=off -c -o "$TOP/build/go/conformance" stowage/conformance; then
+		broken "build of tests/conformance"
+		return 1
+	fi
+}
+
+# --- runners ---------------------------------------------------------------------------------------------
+
+run_meson() { # DIR LOG MESON-ARGS...
+	local dir=$1 log=$2 status=0
+	shift 2
+	rm -f "$dir/meson-logs/testlog.json"
+	logged "$log" '/^ *[0-9]+\/[0-9]+ /' \
+		timeout 900 meson test -C "$dir" --print-errorlogs --no-rebuild "$@" || status=$?
+	((status == 0)) || sed -n '/^Summary of Failures/,$p' "$LOGS/$log" | head -n 40
+	count_meson "$dir/meson-logs/testlog.json" "$status"
+}
+
+run_conformance() { # LOG GO-TEST-ARGS...
+	local log=$1 status=0
+	shift
+	logged "$log" '/^--- |^FAIL|^panic|^    [a-z_]+\.go:|^    --- FAIL|_test.go:/' \
+		timeout -k 10 1500 "$TOP/build/go/conformance" -test.v -test.timeout 24m "$@" || status=$?
+	count_go "$LOGS/$log" "$status"
+}
+
+run_bats() { # LOG BATS-ARGS...
+	local log=$1 status=0
+	shift
+	logged "$log" '1' timeout -k 30 1200 bats --tap "$@" || status=$?
+	count_bats "$LOGS/$log" "$status"
+}
+
+# --- sections --------------------------------------------------------------------------------------------
+
+release() {
+	section "release build (gcc): unit tests, backend suite, fuzz corpus, rules"
+	build build release-build.log --buildtype=release || return 0
+	run_meson build release-meson.log
+}
+
+conformance() {
+	section "conformance: containerd's own suite, the contract, crashes, full disks"
+	conformance_build || return 0
+	STOWAGE_BIN=$TOP/build/cmd/stowage run_conformance conformance.log
+}
+
+e2e() {
+	section "end to end: a real containerd and a real registry"
+	STOWAGE_BIN=$TOP/build/cmd/stowage run_bats e2e.log "$TOP/tests/e2e"
+}
+
+asan() {
+	section "AddressSanitizer and UndefinedBehaviorSanitizer (clang): unit tests, suite, fuzz corpus"
+	export ASAN_OPTIONS=abort_on_error=0:detect_leaks=1:strict_string_checks=1
+	export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+	CC=clang CXX=clang++ build build-asan asan-build.log --buildtype=debugoptimized \
+		-Db_sanitize=address,undefined -Db_lundef=false || return 0
+	run_meson build-asan asan-meson.log --no-suite check --timeout-multiplier 4
+	section "AddressSanitizer and UndefinedBehaviorSanitizer: conformance"
+	conformance_build || return 0
+	STOWAGE_BIN=$TOP/build-asan/cmd/stowage STOWAGE_SLOW=3 \
+		STOWAGE_CRASH_ROUNDS=$((${STOWAGE_CRASH_ROUNDS:-60} / 6)) run_conformance asan-conformance.log
+}
+
+tsan() {
+	section "ThreadSanitizer (clang): unit tests, suite"
+	export TSAN_OPTIONS=halt_on_error=0:exitcode=66:second_deadlock_stack=1
+	if [[ -e $TOP/tests/tsan.supp ]]; then TSAN_OPTIONS+=":suppressions=$TOP/tests/tsan.supp"; fi
+	CC=clang CXX=clang++ build build-tsan tsan-build.log --buildtype=debugoptimized \
+		-Db_sanitize=thread -Db_lundef=false || return 0
+	run_meson build-tsan tsan-meson.log --suite unit --suite suite --timeout-multiplier 6
+	[[ -e $TOP/tests/tsan.supp ]] || return 0
+	section "ThreadSanitizer: conformance"
+	conformance_build || return 0
+	STOWAGE_BIN=$TOP/build-tsan/cmd/stowage STOWAGE_SLOW=5 STOWAGE_CRASH_ROUNDS=5 run_conformance tsan-conformance.log \
+		-test.run 'ContainerdSuite|Race|Read|Write|Park|Abort|Nothing|Stalled|Drain|Health|Kill9|List|Alread'
+}
+
+# --- the whole -------------------------------------------------------------------------------------------
+
+"$TOP/scripts/deps.sh" test
+ulimit -c 0
+sections=("$@")
+((${#sections[@]} > 0)) || sections=(release conformance e2e asan tsan)
+for s in "${sections[@]}"; do
+	case $s in
+	release | conformance | e2e | asan | tsan) "$s" ;;
+	*) die "there is no section $s" ;;
+	esac
+done
+
+printf '\nThis took %d:%02d. All output is in %s.\n' $((SECONDS / 60)) $((SECONDS % 60)) "${LOGS#"$TOP"/}"
+summary="$passed passed, $failed failed"
+if ((skipped > 0)); then summary+=", $skipped skipped"; fi
+echo "$summary"
+((failed == 0 && passed > 0))
