@@ -42,6 +42,7 @@ BEGIN {
 	header[++n] = "^lmdb\\.h$"; home[n] = "^content/meta[^/]*\\.c$|^content/meta[^/]*_internal\\.h$"
 	header[++n] = "^curl/"; home[n] = "^backends/s3/http\\.c$"
 	header[++n] = "^expat"; home[n] = "^backends/s3/xml\\.c$"
+	header[++n] = "^jansson"; home[n] = "^cmd/output\\.c$"
 	header[++n] = "^openssl/"; home[n] = "^content/base/"
 	header[++n] = "^(toml\\+\\+/|toml\\.hpp$)"; home[n] = "^conf/toml\\.cc$"
 	header[++n] = "^re2/"; home[n] = "^content/base/regex\\.cc$"
