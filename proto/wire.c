@@ -110,7 +110,7 @@ static int note_data(struct pieces *p, uint64_t len, struct wire_write *w, struc
 }
 
 enum { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2, WIRE_FIXED32 = 5 };
-enum { WRITE_FIELD_DATA = 6, TAG_BYTES_MAX = 5 };
+enum { WRITE_FIELD_DATA = 6, TAG_BYTES_MAX = 5, LENGTH_BYTES_MAX = 5 }; /* as protobuf-c has it */
 
 /* Reads a field's tag and, where the wire type has one, its length; `ret_len` is what follows. */
 static int read_tag(struct pieces *p, uint64_t *ret_tag, uint64_t *ret_len, struct buf *raw,
@@ -134,7 +134,11 @@ static int read_tag(struct pieces *p, uint64_t *ret_tag, uint64_t *ret_len, stru
 		*ret_len = 4;
 		return 0;
 	case WIRE_BYTES:
-		return read_varint(p, ret_len, raw, err);
+		start = raw->len;
+		if (read_varint(p, ret_len, raw, err) < 0)
+			return -1;
+		return raw->len - start > LENGTH_BYTES_MAX ? fail_message(err, "a field's length is too long")
+							   : 0;
 	default:
 		return fail_message(err, "a field has an unknown wire type");
 	}
