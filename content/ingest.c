@@ -307,10 +307,13 @@ int ingest_restart(struct ingest *in, struct stow_err *err)
 	int result;
 
 	CHECK_OBJ(in, INGEST_MAGIC);
-	if (ingest_check(in, err) < 0)
-		return -1;
-	/* The row, if there is one, tells of bytes that are about to go. */
 	busy_begin(in);
+	/* Once it is aborted, the row of that ref is another ingest's. */
+	if (ingest_check(in, err) < 0) {
+		busy_end(in);
+		return -1;
+	}
+	/* The row, if there is one, tells of bytes that are about to go. */
 	result = in->has_row ? meta_ingest_delete(in->store->meta, in->ref, err) : 0;
 	if (result == 0) {
 		in->has_row = false;
@@ -403,7 +406,7 @@ bool ingest_abort(struct ingest *in, int *ret_result, struct stow_err *err)
 
 	busy_begin(in);
 	lock_take(&in->lock);
-	over = in->over;
+	over = in->over || in->aborted; /* the row of that ref may be another ingest's by now */
 	in->aborted = true;
 	lock_release(&in->lock);
 	if (!over) {

@@ -47,7 +47,7 @@ void ingest_ref(struct ingest *in);
 void ingest_unref(struct ingest *in);
 
 /* Drops an open ingest on behalf of another stream than its own: takes it off its ref, with bytes and
- * row. False if it was over before that; then the ref has to be looked up again. */
+ * row. False if it was over or aborted before that; then the ref has to be looked up again. */
 bool ingest_abort(struct ingest *in, int *ret_result, struct stow_err *err);
 /* Removes row and bytes of a parked ingest whose ref the caller holds. */
 int parked_drop(struct store *s, const struct ingest_row *row, struct stow_err *err) MUST_CHECK;
