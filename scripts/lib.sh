@@ -163,6 +163,9 @@ containerd_config() {
 		  address = "$RUN/containerd.sock.ttrpc"
 		[debug]
 		  level = "warn"
+		# The collector comes when a test asks for it, and not in the middle of another.
+		[plugins."io.containerd.gc.v1.scheduler"]
+		  startup_delay = "1h"
 		[proxy_plugins.stowage]
 		  type = "content"
 		  address = "$RUN/stowage.sock"

@@ -2,7 +2,8 @@
 // contract that containerd relies on, and what kill -9, a full disk and a lost index leave behind.
 //
 // STOWAGE_BIN names the daemon's binary. STOWAGE_SLOW multiplies the time limits, for builds with
-// sanitizers. STOWAGE_CRASH_ROUNDS sets the length of the crash loop.
+// sanitizers. STOWAGE_PRELOAD is preloaded into the daemon. STOWAGE_CRASH_ROUNDS sets the length of the
+// crash loop, STOWAGE_CRASH_SEED repeats one.
 package conformance
 
 import (
@@ -94,6 +95,9 @@ func (d *daemon) spawn() error {
 		if !strings.HasPrefix(v, "STOWAGE_") {
 			d.cmd.Env = append(d.cmd.Env, v)
 		}
+	}
+	if lib := os.Getenv("STOWAGE_PRELOAD"); lib != "" {
+		d.cmd.Env = append(d.cmd.Env, "LD_PRELOAD="+lib)
 	}
 	// Its own default is longer than a test's patience.
 	d.cmd.Env = append(d.cmd.Env, "STOWAGE_GRPC_DRAIN_TIMEOUT=3s")

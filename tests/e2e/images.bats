@@ -49,7 +49,7 @@ load helpers
 	pull big
 	present "$(big_layer)"
 	local want
-	want=$(pctr content get "$(big_layer)" | tar --extract --to-stdout ./noise | sha256sum | cut -d' ' -f1)
+	want=$(tar --extract --to-stdout --file "$(blob_file "$(big_layer)")" ./noise | sha256sum | cut -d' ' -f1)
 	run container_run "$(image big)" sha256sum /noise
 	[[ $status == 0 && $output == *"$want"* ]]
 }
