@@ -1,0 +1,273 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+func (b *bench) report() error {
+	table := b.table()
+	fmt.Print(table)
+	if err := os.WriteFile(filepath.Join(b.out, "bench.txt"), []byte(table), 0o644); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(b.out, "bench.md"), []byte(b.markdown()), 0o644); err != nil {
+		return err
+	}
+	j, err := json.MarshalIndent(b.results(), "", "\t")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(b.out, "bench.json"), append(j, '\n'), 0o644); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(b.out, "bench.svg"), []byte(b.chart()), 0o644); err != nil {
+		return err
+	}
+	fmt.Printf("\nAlso in %s: bench.txt, bench.md, bench.json, bench.svg\n", b.out)
+	return nil
+}
+
+// --- the table ---
+
+// pad counts characters, not bytes.
+func pad(s string, width int) string {
+	if n := width - utf8.RuneCountInString(s); n > 0 {
+		return s + strings.Repeat(" ", n)
+	}
+	return s
+}
+
+func padLeft(s string, width int) string {
+	if n := width - utf8.RuneCountInString(s); n > 0 {
+		return strings.Repeat(" ", n) + s
+	}
+	return s
+}
+
+func value(m *metric, who string) string {
+	v := m.Values[who]
+	if len(v) == 0 {
+		return "·"
+	}
+	if len(v) == 1 {
+		return digits(v[0])
+	}
+	return fmt.Sprintf("%s ±%.0f%%", digits(median(v)), 50*spread(v))
+}
+
+// against is Stowage's ratio to another, with the target if there is one.
+func against(m *metric, who string) string {
+	ratio, ok := m.ratio(who)
+	if !ok {
+		return "·"
+	}
+	s := digits(ratio)
+	for _, t := range m.Targets {
+		if t.against == who {
+			s += t.verdict(m)
+		}
+	}
+	return s
+}
+
+// floorAgainst is the ratio that no server can better.
+func floorAgainst(m *metric) string {
+	if ratio, ok := m.ratioOf(floor, goProxy); ok {
+		return digits(ratio)
+	}
+	return "·"
+}
+
+func (t target) verdict(m *metric) string {
+	s := fmt.Sprintf(" (%s%g) ", t.sign(m), t.limit)
+	if t.met(m) {
+		return s + "met"
+	}
+	return s + "MISSED"
+}
+
+func (b *bench) table() string {
+	var out strings.Builder
+	b.heading(&out)
+	widths := []int{2, 42, 5, 9, 11, 11, 11, 11, 19, 19, 0}
+	line := func(cells ...string) {
+		var l strings.Builder
+		for i, c := range cells {
+			if i >= 4 && i <= 7 {
+				c = padLeft(c, widths[i])
+			} else {
+				c = pad(c, widths[i])
+			}
+			l.WriteString(c + "  ")
+		}
+		out.WriteString(strings.TrimRight(l.String(), " ") + "\n")
+	}
+	line("", "", "where", "unit", stowage, goProxy, builtIn, floor, "to "+builtIn, "to "+goProxy, "floor to it")
+	row := 0
+	for _, m := range b.metrics {
+		if len(m.Values) == 0 {
+			continue
+		}
+		number := ""
+		if m.Row != row {
+			number = padLeft(fmt.Sprint(m.Row), 2)
+			out.WriteByte('\n')
+		}
+		row = m.Row
+		own := value(m, stowage)
+		var alone []string
+		for _, t := range m.Targets {
+			if t.against == "" {
+				alone = append(alone, strings.TrimSpace(t.verdict(m)))
+			}
+		}
+		line(number, m.Name, m.Where, m.Unit, own, value(m, goProxy), value(m, builtIn), value(m, floor),
+			strings.TrimPrefix(strings.Join(append([]string{against(m, builtIn)}, alone...), " "), "· "),
+			against(m, goProxy), floorAgainst(m))
+	}
+	b.footing(&out)
+	return out.String()
+}
+
+func (b *bench) heading(out *strings.Builder) {
+	m := b.machine()
+	fmt.Fprintf(out, "\n%s, %s, %d GiB, Linux %s, disk: %s; %s\n", m.Processor, plural(m.Processors, "processor"), m.MemoryGiB,
+		m.Kernel, m.Disk, m.Stowage)
+	for _, c := range b.checks {
+		fmt.Fprintln(out, c)
+		if c.noisy() {
+			fmt.Fprintln(out, "              THE MACHINE WAS BUSY WITH OTHER THINGS: do not trust these figures far")
+		}
+	}
+	fmt.Fprintf(out, "in between    others kept %.2f processors busy\n", b.others.average)
+	fmt.Fprintf(out, "Medians of %s, ± half the distance of the extremes; ratios are medians of the rounds' ratios.\n",
+		plural(b.options.rounds, "round"))
+	fmt.Fprintf(out, "In brackets: the target.\n\n")
+}
+
+func (b *bench) footing(out *strings.Builder) {
+	met, all := 0, 0
+	for _, m := range b.metrics {
+		for _, t := range m.Targets {
+			if _, ok := t.of(m); ok {
+				all++
+				if t.met(m) {
+					met++
+				}
+			}
+		}
+	}
+	fmt.Fprintf(out, "\n%d of %d targets are met. The run took %.0f minutes.\n", met, all, time.Since(b.started).Minutes())
+	fmt.Fprintf(out, "%s: containerd's local store behind containerd's content service; %s: the same store in process;\n", goProxy, builtIn)
+	fmt.Fprintf(out, "%s: a server that does nothing but answer: what the client and the kernel leave.\n", floor)
+}
+
+// --- the short table, for a README ---
+
+func (b *bench) markdown() string {
+	var out strings.Builder
+	fmt.Fprintf(&out, "| | | %s | %s | %s | %s | to %s | to %s |\n|---|---|--:|--:|--:|--:|--:|--:|\n",
+		stowage, goProxy, builtIn, floor, goProxy, builtIn)
+	cell := func(m *metric, who string) string {
+		if len(m.Values[who]) == 0 {
+			return ""
+		}
+		return digits(median(m.Values[who]))
+	}
+	ratio := func(m *metric, who string) string {
+		v, ok := m.ratio(who)
+		if !ok {
+			return ""
+		}
+		s := digits(v)
+		for _, t := range m.Targets {
+			if t.against == who {
+				s += t.short(m)
+			}
+		}
+		return s
+	}
+	for _, m := range b.metrics {
+		if len(m.Values) == 0 || len(m.Targets) == 0 {
+			continue
+		}
+		own := cell(m, stowage)
+		for _, t := range m.Targets {
+			if t.against == "" {
+				own += t.short(m)
+			}
+		}
+		fmt.Fprintf(&out, "| %s, %s | %s | %s | %s | %s | %s | %s | %s |\n", m.Name, m.Where, m.Unit, own,
+			cell(m, goProxy), cell(m, builtIn), cell(m, floor), ratio(m, goProxy), ratio(m, builtIn))
+	}
+	return out.String()
+}
+
+// short is the target as a README shows it: what was missed stands out.
+func (t target) short(m *metric) string {
+	if t.met(m) {
+		return fmt.Sprintf(" (%s %g)", t.sign(m), t.limit)
+	}
+	return fmt.Sprintf(" (**not** %s %g)", t.sign(m), t.limit)
+}
+
+// --- JSON ---
+
+type result struct {
+	*metric
+	Median  map[string]float64 `json:"median"`
+	Spread  map[string]float64 `json:"spread"` // (max - min) / median
+	Ratios  map[string]float64 `json:"ratios,omitempty"`
+	Targets []judged           `json:"targets,omitempty"`
+}
+
+type judged struct {
+	Against string  `json:"against,omitempty"`
+	Limit   float64 `json:"limit"`
+	Value   float64 `json:"value"`
+	Met     bool    `json:"met"`
+}
+
+type results struct {
+	Date    string   `json:"date"`
+	Quick   bool     `json:"quick"`
+	Rounds  int      `json:"rounds"`
+	Machine machine  `json:"machine"`
+	Checks  []check  `json:"checks"`
+	Others  float64  `json:"busy_processors_of_others"`
+	Metrics []result `json:"metrics"`
+}
+
+func (b *bench) results() results {
+	out := results{
+		Date: b.started.UTC().Format(time.RFC3339), Quick: b.quick, Rounds: b.options.rounds, Machine: b.machine(), Checks: b.checks,
+		Others: b.others.average,
+	}
+	for _, m := range b.metrics {
+		if len(m.Values) == 0 {
+			continue
+		}
+		r := result{metric: m, Median: map[string]float64{}, Spread: map[string]float64{}, Ratios: map[string]float64{}}
+		for _, who := range everybody {
+			if v := m.Values[who]; len(v) > 0 {
+				r.Median[who], r.Spread[who] = median(v), spread(v)
+			}
+			if ratio, ok := m.ratio(who); ok && who != stowage {
+				r.Ratios[who] = ratio
+			}
+		}
+		for _, t := range m.Targets {
+			if v, ok := t.of(m); ok {
+				r.Targets = append(r.Targets, judged{t.against, t.limit, v, t.met(m)})
+			}
+		}
+		out.Metrics = append(out.Metrics, r)
+	}
+	return out
+}

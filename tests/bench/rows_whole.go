@@ -1,0 +1,173 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/containerd/containerd/content"
+	"github.com/containerd/containerd/content/local"
+)
+
+func newBuiltIn(root string) (content.Store, error) { return local.NewStore(root) }
+
+// memory is the rest of row 10: what a server's process holds, at rest and under load. Once is enough for a
+// maximum.
+func (b *bench) memory() error {
+	const each = 16
+	size := b.largeSize()
+	where := onDisk
+	if b.quick {
+		where = onTmpfs
+	}
+	load := fmt.Sprintf("%d writers, %d readers of %s", each, each, sizeName(size))
+	idle := b.metric(10, "memory, idle", where, "MiB", lessIsBetter).targetHere("", 16)
+	peak := b.metric(10, "peak, "+load, where, "MiB", lessIsBetter).targetHere("", 64)
+	peakAnon := b.metric(10, "  of it, anonymous", where, "MiB", lessIsBetter)
+	after := b.metric(10, "memory, idle after that", where, "MiB", lessIsBetter)
+	start := time.Now()
+	for _, who := range servers {
+		b.progress("memory: %s", who)
+		b.calm(where)
+		m, err := b.memoryOf(who, where, each, size)
+		if err != nil {
+			return fmt.Errorf("memory of %s: %w", who, err)
+		}
+		idle.add(who, m.idle/mib)
+		peak.add(who, m.peak/mib)
+		peakAnon.add(who, m.anon/mib)
+		after.add(who, m.after/mib)
+	}
+	b.progress("")
+	fmt.Fprintf(os.Stderr, "  memory: %.0f s\n", time.Since(start).Seconds())
+	return nil
+}
+
+type memory struct{ idle, peak, anon, after float64 }
+
+func (b *bench) memoryOf(who, where string, each int, size int64) (m memory, err error) {
+	root := filepath.Join(b.dirOf(where), "memory")
+	defer os.RemoveAll(root)
+	s := b.server(who, root, "memory")
+	b.extra = append(b.extra, s)
+	defer s.stop()
+	if err := s.start(b.ctx); err != nil {
+		return m, err
+	}
+	cs, err := s.store()
+	if err != nil {
+		return m, err
+	}
+	if _, err := cs.ListStatuses(b.ctx); err != nil { // it has served something
+		return m, err
+	}
+	s.settle(b.ctx)
+	m.idle = float64(s.memory("VmRSS"))
+	ctx, cancel := context.WithCancel(b.ctx)
+	sampled := make(chan float64)
+	go func() { sampled <- peakOf(ctx, s, "RssAnon") }()
+	err = b.load(cs, each, size)
+	cancel()
+	m.anon = <-sampled
+	m.peak = float64(s.memory("VmHWM"))
+	s.settle(b.ctx)
+	m.after = float64(s.memory("VmRSS"))
+	return m, err
+}
+
+func peakOf(ctx context.Context, s *server, field string) (peak float64) {
+	for ctx.Err() == nil {
+		if v := float64(s.memory(field)); v > peak {
+			peak = v
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return peak
+}
+
+func (b *bench) load(cs content.Store, each int, size int64) error {
+	read := b.source.blob(size)
+	in := &ingest{blob: read, ref: b.ref(read, true), declare: true}
+	if err := in.run(b.ctx, cs); err != nil {
+		return err
+	}
+	var jobs []func() error
+	for i := 0; i < each; i++ {
+		blob := b.source.blob(size)
+		in := &ingest{blob: blob, ref: b.ref(blob, true), declare: true}
+		r := &reading{blob: read, chunk: mib, readers: 1, each: int(size / mib)}
+		jobs = append(jobs, func() error { return in.run(b.ctx, cs) }, func() error { return r.run(b, cs) })
+	}
+	return together(jobs)
+}
+
+// endToEnd is row 11: a script runs real containerds and prints one line for each measurement.
+func (b *bench) endToEnd() error {
+	size := 500
+	if b.quick {
+		size = 200
+	}
+	for _, where := range b.placesFor(11) {
+		start := time.Now()
+		fetch := b.metric(11, fmt.Sprintf("ctr content fetch, %d MB", size), where, "s", lessIsBetter).
+			target(goProxy, 0.6).target(builtIn, 1.05)
+		pull := b.metric(11, fmt.Sprintf("ctr images pull, %d MB", size), where, "s", lessIsBetter).
+			target(goProxy, 0.7).target(builtIn, 1.3)
+		rounds := b.options.rounds
+		if where == onDisk && rounds > 3 {
+			rounds = 3
+		}
+		if err := b.runEndToEnd(where, size, rounds, map[string]*metric{"fetch": fetch, "pull": pull}); err != nil {
+			return err
+		}
+		fmt.Fprintf(os.Stderr, "  end to end, %s: %.0f s\n", where, time.Since(start).Seconds())
+	}
+	return nil
+}
+
+func (b *bench) runEndToEnd(where string, size, rounds int, into map[string]*metric) error {
+	cmd := exec.Command(b.e2e, b.tmpfs, b.dirOf(where), strconv.Itoa(rounds), strconv.Itoa(size), b.goproxy)
+	cmd.Env = append(os.Environ(), "STOWAGE_BIN="+b.stowage)
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	ended := make(chan struct{})
+	defer close(ended)
+	go func() {
+		select {
+		case <-b.ctx.Done():
+			syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) // it cleans up
+		case <-ended:
+		}
+	}()
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		f := strings.Fields(lines.Text()) // as: pull stowage 1.234
+		if len(f) != 3 || into[f[0]] == nil {
+			return fmt.Errorf("end to end: unexpected: %q", lines.Text())
+		}
+		v, err := strconv.ParseFloat(f[2], 64)
+		if err != nil {
+			return err
+		}
+		into[f[0]].add(f[1], v)
+		b.progress("end to end, %s: %s, %s %.2f s", where, f[1], f[0], v)
+	}
+	b.progress("")
+	if err := cmd.Wait(); err != nil {
+		return fmt.Errorf("end to end: %w", err)
+	}
+	return nil
+}
