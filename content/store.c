@@ -305,6 +305,8 @@ static int drop_parked(struct store *s, const char *ref, int64_t untouched_since
 	if (result == 0) {
 		if (row.updated_ns <= untouched_since_ns)
 			result = parked_drop(s, &row, err);
+		else
+			result = stow_fail(err, STOW_UNAVAILABLE, "ref %s is in use", ref);
 		ingest_row_free(&row);
 	}
 	refs_release(&s->refs, &hold);
