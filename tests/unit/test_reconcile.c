@@ -1,0 +1,244 @@
+/* The database is made to agree with the bytes, and nobody has to wait for it. */
+#include "content/base/mem.h"
+#include "content/store_internal.h"
+#include "tests/unit/store_env.h"
+
+#include <stdio.h>
+
+static struct env env;
+static const atomic_bool go = false, stopped = true;
+
+static int setup(void **state)
+{
+	env_make(&env, *(const enum env_kind *)*state);
+	env_open(&env);
+	return 0;
+}
+
+static int teardown(void **state UNUSED)
+{
+	env_remove(&env);
+	return 0;
+}
+
+static struct digest nth_digest(unsigned i)
+{
+	struct digest d = some_digest(i % 3 ? DIGEST_SHA256 : DIGEST_SHA512, i);
+
+	memcpy(d.b + 8, &i, sizeof(i));
+	return d;
+}
+
+/* Bytes that the database does not know; fill(7), so that they are the same for all. */
+static void make_blobs(unsigned from, unsigned to)
+{
+	for (unsigned i = from; i < to; i++) {
+		struct digest d = nth_digest(i);
+
+		put_blob(env.store->backend, &d, i % 100, 7);
+	}
+}
+
+static void make_rows(unsigned from, unsigned to)
+{
+	struct stow_err err;
+
+	for (unsigned i = from; i < to; i++) {
+		struct blob_info info = { .digest = nth_digest(i), .size = i % 100 };
+
+		expect_ok(meta_blobs_adopt(env.store->meta, &info, 1, &err), &err);
+	}
+}
+
+static void check_pass(uint64_t seen, uint64_t adopted, uint64_t dropped)
+{
+	struct reconciled r = { .seen = 99, .adopted = 99, .dropped = 99 };
+	struct stow_err err;
+
+	expect_ok(store_reconcile(env.store, &go, &r, &err), &err);
+	assert_int_equal(r.seen, seen);
+	assert_int_equal(r.adopted, adopted);
+	assert_int_equal(r.dropped, dropped);
+}
+
+static void nothing_to_do(void **state UNUSED)
+{
+	CLEANUP(content_free) struct content c = content_make(100, 1, DIGEST_SHA256);
+	struct stow_err err;
+
+	check_pass(0, 0, 0);
+	expect_ok(content_put(env.store, "ref", &c, &err), &err);
+	check_pass(1, 0, 0);
+	check_content(&env, &c);
+}
+
+/* More than one batch, and batches that are full. */
+static void adopts_bytes_without_rows(void **state UNUSED)
+{
+	make_blobs(0, 256);
+	check_pass(256, 256, 0);
+	make_blobs(256, 600);
+	make_rows(300, 310);
+	check_pass(600, 334, 0);
+	assert_int_equal(env_blobs(&env), 600);
+	for (unsigned i = 0; i < 600; i++) {
+		struct digest d = nth_digest(i);
+		struct blob_info info;
+		struct stow_err err;
+
+		expect_ok(store_info_now(env.store, &d, &info, &err), &err);
+		assert_int_equal(info.size, i % 100);
+		blob_info_free(&info);
+	}
+	check_pass(600, 0, 0);
+}
+
+static void drops_rows_without_bytes(void **state UNUSED)
+{
+	make_blobs(0, 20);
+	make_rows(10, 700); /* 20..699 have none */
+	check_pass(20, 10, 680);
+	assert_int_equal(env_blobs(&env), 20);
+	for (unsigned i = 0; i < 700; i++) {
+		struct digest d = nth_digest(i);
+
+		assert_int_equal(store_has(env.store, &d), i < 20);
+	}
+	check_pass(20, 0, 0);
+}
+
+/* A row whose bytes cannot be looked at is no row without bytes. */
+static void failures_drop_nothing(void **state UNUSED)
+{
+	struct reconciled r;
+	struct stow_err err;
+
+	make_blobs(0, 3);
+	make_rows(0, 4);
+	env_fault(&env, FAULT_SCAN, 1, STOW_UNAVAILABLE);
+	expect_fail(store_reconcile(env.store, &go, &r, &err), &err, STOW_UNAVAILABLE);
+	assert_int_equal(env_blobs(&env), 4);
+	atomic_store(&env.plan.forever, true);
+	env_fault(&env, FAULT_STAT, 1, STOW_UNAVAILABLE);
+	expect_fail(store_reconcile(env.store, &go, &r, &err), &err, STOW_UNAVAILABLE);
+	assert_int_equal(r.dropped, 0);
+	assert_int_equal(env_blobs(&env), 4);
+	env_fault(&env, FAULT_STAT, 0, STOW_OK);
+	check_pass(3, 0, 1);
+}
+
+static void stops_when_told(void **state UNUSED)
+{
+	struct reconciled r;
+	struct stow_err err;
+
+	make_blobs(0, 300);
+	make_rows(1000, 1010);
+	expect_ok(store_reconcile(env.store, &stopped, &r, &err), &err);
+	assert_int_equal(r.seen, 0);
+	assert_int_equal(env_blobs(&env), 10);
+	check_pass(300, 300, 10);
+}
+
+/* A directory that is changed while it is listed may show a name twice. */
+static const struct backend_ops *real;
+static backend_blob_visit *inner_visit;
+
+static int visit_twice(void *arg, const struct digest *d, uint64_t size, struct stow_err *err)
+{
+	if (inner_visit(arg, d, size, err) < 0)
+		return -1;
+	return inner_visit(arg, d, size, err);
+}
+
+static int scan_twice(struct backend *b, backend_blob_visit *visit, void *arg, struct stow_err *err)
+{
+	inner_visit = visit;
+	return real->scan(b, visit_twice, arg, err);
+}
+
+static void a_blob_may_be_seen_twice(void **state UNUSED)
+{
+	static struct backend_ops ops;
+
+	real = env.store->backend->ops;
+	ops = *real;
+	ops.scan = scan_twice;
+	env.store->backend->ops = &ops;
+	make_blobs(0, 300);
+	check_pass(600, 300, 0); /* it would wait for itself */
+	assert_int_equal(env_blobs(&env), 300);
+	env.store->backend->ops = real;
+}
+
+/* --- beside others --- */
+
+struct beside {
+	atomic_int busy;
+	struct content c[4];
+};
+
+static void one_beside(void *arg, int i)
+{
+	struct beside *b = arg;
+	struct reconciled r;
+	struct stow_err err;
+
+	if (i < 2) { /* two at once */
+		do
+			thread_check(store_reconcile(env.store, &go, &r, &err) == 0);
+		while (atomic_load(&b->busy) > 0);
+		return;
+	}
+	for (int round = 0; round < 60; round++) {
+		const struct content *c = &b->c[i % 4];
+		char ref[32];
+
+		snprintf(ref, sizeof(ref), "ref-%d", i);
+		/* This thread alone has this content: what it has been told must hold, whoever reconciles. */
+		thread_check(content_put(env.store, ref, c, &err) == 0);
+		thread_check(content_good(env.store, c, &err));
+		thread_check(store_delete(env.store, &c->d, &err) == 0);
+		thread_check(!store_has(env.store, &c->d));
+		if (round % 8 == 0) {
+			struct digest d = nth_digest((unsigned)i * 1000 + (unsigned)round);
+
+			thread_check(try_put_blob(env.store->backend, &d, 10, 7, &err) == 0);
+		}
+	}
+	atomic_fetch_sub(&b->busy, 1);
+}
+
+static void others_go_on(void **state UNUSED)
+{
+	struct beside b = { .busy = 4 };
+	struct reconciled r;
+	struct stow_err err;
+
+	for (unsigned i = 0; i < 4; i++)
+		b.c[i] = content_make(2000, i, DIGEST_SHA256);
+	run_threads(6, one_beside, &b);
+	for (unsigned i = 0; i < 4; i++)
+		content_free(&b.c[i]);
+	expect_ok(store_reconcile(env.store, &go, &r, &err), &err);
+	assert_int_equal(r.dropped, 0);
+	check_pass(4 * 8, 0, 0);
+	assert_int_equal(env_blobs(&env), 4 * 8);
+}
+
+int main(void)
+{
+	static enum env_kind mem = ENV_MEM, local = ENV_LOCAL;
+#define BOTH(f)                                                                                              \
+	{ #f " (mem)", f, setup, teardown, &mem },                                                           \
+	{                                                                                                    \
+#f " (local)", f, setup, teardown, &local                                                    \
+	}
+	const struct CMUnitTest tests[] = {
+		BOTH(nothing_to_do),         BOTH(adopts_bytes_without_rows), BOTH(drops_rows_without_bytes),
+		BOTH(failures_drop_nothing), BOTH(stops_when_told),           BOTH(a_blob_may_be_seen_twice),
+		BOTH(others_go_on),
+	};
+
+	return cmocka_run_group_tests_name("reconcile", tests, NULL, NULL);
+}
