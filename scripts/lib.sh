@@ -120,7 +120,7 @@ show_logs() { # the ends of all logs, for a failure's report
 	for log in "$RUN"/*.log; do
 		[[ -s $log ]] || continue
 		say "--- $(basename "$log") ---"
-		tail -n 25 "$log"
+		grep -v 'msg="response completed"' "$log" | tail -n 25 | cut -c1-400
 	done
 }
 
@@ -210,20 +210,14 @@ choose_snapshotter() {
 container_run() {
 	local image=$1 id
 	shift
-	id=$(basename "$RUN" | tr . -)-$RANDOM
-	echo "$id" >>"$RUN/containers"
-	pctr run --rm --fifo-dir "$RUN/fifo" --snapshotter "$SNAPSHOTTER" "$image" "$id" "$@"
+	id=c$RANDOM$RANDOM
+	pctr run --rm --fifo-dir "$RUN/fifo" --snapshotter "$SNAPSHOTTER" --cgroup "/$(basename "$RUN")/$id" "$image" "$id" "$@"
 }
 
-# What a container that was killed may have left.
+# Control groups stay behind: their parent always, and those of a container that was killed.
 drop_cgroups() {
-	local id dir
-	[[ -e $RUN/containers ]] || return 0
-	while read -r id; do
-		for dir in /sys/fs/cgroup/default/"$id" /sys/fs/cgroup/*/default/"$id"; do
-			if [[ -d $dir ]]; then rmdir "$dir" 2>/dev/null || true; fi
-		done
-	done <"$RUN/containers"
+	find /sys/fs/cgroup -maxdepth 2 -type d -name "$(basename "$RUN")" -print0 2>/dev/null |
+		while IFS= read -r -d '' dir; do find "$dir" -depth -type d -exec rmdir {} + 2>/dev/null || true; done
 }
 
 # --- a registry ------------------------------------------------------------------------------------------

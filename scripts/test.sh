@@ -195,11 +195,11 @@ asan() {
 		STOWAGE_CRASH_ROUNDS=$((${STOWAGE_CRASH_ROUNDS:-60} / 6)) run_conformance asan-conformance.log
 }
 
-# The libraries that are not built for ThreadSanitizer, and what they tell it through scripts/tsan_grpc.c.
+# The libraries that are not built for ThreadSanitizer, and what they tell it through tests/tsan_grpc.c.
 tsan_helpers() {
 	ldd build-tsan/cmd/stowage | awk '$1 ~ /^lib(grpc|gpr|absl|upb|address_sorting|cares|re2)/ { print "called_from_lib:" $1 }' \
 		>build-tsan/suppressions
-	clang -shared -fPIC -O1 -g -Wall -Werror -D_GNU_SOURCE -o build-tsan/tsan_grpc.so scripts/tsan_grpc.c
+	clang -shared -fPIC -O1 -g -Wall -Werror -D_GNU_SOURCE -o build-tsan/tsan_grpc.so tests/tsan_grpc.c
 }
 
 tsan() {
@@ -207,9 +207,9 @@ tsan() {
 	export TSAN_OPTIONS=halt_on_error=0:exitcode=66:second_deadlock_stack=1
 	CC=clang CXX=clang++ build build-tsan tsan-build.log --buildtype=debugoptimized \
 		-Db_sanitize=thread -Db_lundef=false || return 0
-	run_meson build-tsan tsan-meson.log --suite unit --suite suite --timeout-multiplier 6
+	run_meson build-tsan tsan-meson.log --suite unit --suite suite --suite stress --timeout-multiplier 6
 	section "ThreadSanitizer: conformance"
-	tsan_helpers || { broken "build of scripts/tsan_grpc.c" && return 0; }
+	tsan_helpers || { broken "build of tests/tsan_grpc.c" && return 0; }
 	conformance_build || return 0
 	TSAN_OPTIONS+=":suppressions=$TOP/build-tsan/suppressions" STOWAGE_PRELOAD=$TOP/build-tsan/tsan_grpc.so \
 		STOWAGE_BIN=$TOP/build-tsan/cmd/stowage STOWAGE_SLOW=5 \
