@@ -90,7 +90,7 @@ end_strays() {
 		pid=${cmd#/proc/}
 		pid=${pid%/cmdline}
 		[[ $pid != "$$" && $pid != "$BASHPID" ]] || continue
-		if tr '\0' '\n' <"$cmd" 2>/dev/null | grep -qxF -e "$RUN/containerd.sock"; then
+		if cat "$cmd" 2>/dev/null | tr '\0' '\n' | grep -qxF -e "$RUN/containerd.sock"; then
 			kill -s KILL "$pid" 2>/dev/null || true
 		fi
 	done
