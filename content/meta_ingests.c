@@ -82,8 +82,8 @@ static int apply_ingest_put(struct meta *m, MDB_txn *txn, struct change *c)
 
 	if (rc == 0 && stat.ms_entries >= LIMIT_INGESTS &&
 	    mdb_get(txn, m->ingests, &key, &old) == MDB_NOTFOUND) {
-		stow_fail(&c->err, STOW_RESOURCE_EXHAUSTED,
-			  "%d ingests are open or parked, the most there may be", LIMIT_INGESTS);
+		stow_fail(&c->err, STOW_RESOURCE_EXHAUSTED, "%d ingests are parked, the most there may be",
+			  LIMIT_INGESTS);
 		return CHANGE_REFUSED;
 	}
 	return rc == 0 ? mdb_put(txn, m->ingests, &key, &row, 0) : rc;

@@ -32,8 +32,9 @@ struct store_opened {
 };
 
 /* Locks the root (FAILED_PRECONDITION, naming the process, if another one has it), opens the
- * database, setting it aside if it is damaged, and removes stray stages. Does not look at the blobs:
- * the time does not depend on their number. To be called before there are threads. */
+ * database, setting it aside if it is damaged, and removes what cannot be resumed: stages without a
+ * row, and rows without their stage. Does not look at the blobs' bytes; the database is read once, which
+ * takes some 0.1 s a million blobs. To be called before there are threads. */
 int store_open(const struct store_options *o, struct store **ret_s, struct store_opened *ret_o,
 	       struct stow_err *err) MUST_CHECK;
 /* Gives it the pool for its checkpoints, which outlives the open ingests; before the first of them. */

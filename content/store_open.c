@@ -105,52 +105,77 @@ static int database_open(struct store *s, const char *root, struct store_opened 
 
 /* --- strays --- */
 
+struct known_stage {
+	char name[STAGE_NAME_LEN + 1];
+	char *ref;
+	bool there;
+};
+
 struct known_stages {
-	char (*v)[STAGE_NAME_LEN + 1];
+	struct known_stage *v; /* sorted by name */
 	size_t n;
 	struct backend *backend;
 	uint64_t removed;
 };
 
+static void known_stages_free(struct known_stages *k)
+{
+	for (size_t i = 0; i < k->n; i++)
+		free(k->v[i].ref);
+	free(k->v);
+}
+
 static int note_stage(void *arg, const struct ingest_row *row, struct stow_err *err UNUSED)
 {
 	struct known_stages *k = arg;
+	struct known_stage *s;
 
 	k->v = x_reallocarray(k->v, k->n + 1, sizeof(*k->v));
-	memcpy(k->v[k->n++], row->stage, sizeof(*k->v));
+	s = &k->v[k->n++];
+	*s = (struct known_stage){ .ref = x_strdup(row->ref) };
+	memcpy(s->name, row->stage, sizeof(s->name));
 	return 0;
 }
 
 static int compare_names(const void *a, const void *b)
 {
-	return strcmp(a, b);
+	return strcmp(((const struct known_stage *)a)->name, ((const struct known_stage *)b)->name);
 }
 
-static int remove_stray(void *arg, const char *name, struct stow_err *err)
+static int check_stage(void *arg, const char *name, struct stow_err *err)
 {
 	struct known_stages *k = arg;
+	struct known_stage key = { 0 }, *found;
 
-	if (k->n && bsearch(name, k->v, k->n, sizeof(*k->v), compare_names))
+	memcpy(key.name, name, STAGE_NAME_LEN);
+	found = k->n ? bsearch(&key, k->v, k->n, sizeof(*k->v), compare_names) : NULL;
+	if (found) {
+		found->there = true;
 		return 0;
+	}
 	if (backend_stage_discard(k->backend, name, err) < 0 && err->code != STOW_NOT_FOUND)
 		return -1;
 	k->removed++;
 	return 0;
 }
 
-/* Removes the stages that no ingest knows: those of a process that ended between two checkpoints. */
+/* Stages that no ingest knows are of a process that ended between two checkpoints; an ingest whose
+ * stage is gone, of one that ended while it committed. Neither can be resumed. */
 static int remove_strays(struct store *s, uint64_t *ret_n, struct stow_err *err)
 {
-	struct known_stages k = { .backend = s->backend };
-	int result = meta_ingests(s->meta, note_stage, &k, err);
+	CLEANUP(known_stages_free) struct known_stages k = { .backend = s->backend };
 
-	if (result == 0 && k.n)
+	if (meta_ingests(s->meta, note_stage, &k, err) < 0)
+		return -1;
+	if (k.n)
 		qsort(k.v, k.n, sizeof(*k.v), compare_names);
-	if (result == 0)
-		result = backend_stage_scan(s->backend, remove_stray, &k, err);
-	free(k.v);
+	if (backend_stage_scan(s->backend, check_stage, &k, err) < 0)
+		return -1;
+	for (size_t i = 0; i < k.n; i++)
+		if (!k.v[i].there && meta_ingest_delete(s->meta, k.v[i].ref, err) < 0)
+			return -1;
 	*ret_n = k.removed;
-	return result;
+	return 0;
 }
 
 /* --- open and close --- */

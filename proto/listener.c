@@ -4,6 +4,7 @@
 #include "content/base/mem.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <libgen.h>
 #include <poll.h>
 #include <pthread.h>
@@ -113,6 +114,10 @@ static int systemd_socket(int *ret_fd, struct stow_err *err)
 	if (getsockopt(SYSTEMD_FIRST_FD, SOL_SOCKET, SO_ACCEPTCONN, &accepting, &len) < 0 || !accepting)
 		return stow_fail(err, STOW_FAILED_PRECONDITION,
 				 "the descriptor from systemd is no listening socket");
+	/* As our own: another process that shares the socket may have taken the connection. */
+	if (fcntl(SYSTEMD_FIRST_FD, F_SETFD, FD_CLOEXEC) < 0 ||
+	    fcntl(SYSTEMD_FIRST_FD, F_SETFL, O_NONBLOCK) < 0)
+		return stow_fail_errno(err, errno, "set up the socket from systemd");
 	*ret_fd = SYSTEMD_FIRST_FD;
 	return 0;
 }

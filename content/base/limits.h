@@ -9,7 +9,8 @@ enum {
 	LIMIT_FILTERS = 64,          /* alternatives of one request */
 	LIMIT_FILTER = 16 * 1024,    /* bytes of one filter */
 	LIMIT_FILTER_REGEXES = 64,   /* "~=" of one request; each may cost a megabyte and 10 ms */
-	LIMIT_INGESTS = 65536,       /* open and parked together */
+	LIMIT_INGESTS = 65536,       /* that the database knows: parked ones, and open ones from their
+				      * first checkpoint on; open ones are streams, which gRPC limits */
 	LIMIT_READ_CHUNK = 1 << 20,  /* data bytes of one ReadContentResponse: a client may have
 				      * grpc-go's default receive limit of 4 MiB */
 	LIMIT_LIST_BLOCK = 100,      /* blobs of one ListContentResponse, as containerd */

@@ -106,6 +106,25 @@ static void strays_are_removed(void **state UNUSED)
 	check_ingest(&env, "parked", 0);
 }
 
+static int discard_stage(void *arg, const char *name, struct stow_err *err)
+{
+	return backend_stage_discard(arg, name, err);
+}
+
+/* What a crash leaves between publishing and recording. */
+static void ingests_without_their_stage_are_forgotten(void **state UNUSED)
+{
+	struct stow_err err;
+
+	park("parked");
+	expect_ok(backend_stage_scan(env.store->backend, discard_stage, env.store->backend, &err), &err);
+	park("another");
+	env_reopen(&env);
+	check_no_ingest(&env, "parked");
+	check_ingest(&env, "another", 0);
+	assert_int_equal(env.opened.strays, 0);
+}
+
 static void a_damaged_database_is_set_aside(void **state UNUSED)
 {
 	CLEANUP(content_free) struct content c = content_make(5000, 1, DIGEST_SHA256);
@@ -498,6 +517,7 @@ int main(void)
 		BOTH(a_root_has_one_process),
 		BOTH(a_root_is_made),
 		BOTH(strays_are_removed),
+		BOTH(ingests_without_their_stage_are_forgotten),
 		BOTH(a_damaged_database_is_set_aside),
 		BOTH(bytes_without_a_row_are_adopted),
 		BOTH(what_is_nowhere_is_not_found),
