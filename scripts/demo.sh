@@ -13,7 +13,7 @@ finish() {
 	local status=$?
 	trap - EXIT INT TERM HUP
 	if [[ -n ${RUN:-} ]]; then
-		if ((status != 0)); then show_logs >&2; fi
+		if ((status != 0 && status != 130)); then show_logs >&2; fi
 		step "Cleaning up"
 		run_end
 	fi
@@ -21,6 +21,7 @@ finish() {
 	exit "$status"
 }
 interrupted() {
+	say
 	say "Interrupted."
 	exit 130
 }

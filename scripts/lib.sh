@@ -51,8 +51,9 @@ start_time() { # PID: field 22 of its stat, behind the name, which may hold anyt
 spawn() {
 	local name=$1
 	shift
-	# Descriptors above 2 are the caller's own (bats waits for those that tests leave open).
-	"$@" </dev/null >>"$RUN/$name.log" 2>&1 3>&- 4>&- &
+	# A session of its own, so that Ctrl-C ends it through run_end, in its turn. Descriptors above 2 are the
+	# caller's own (bats waits for those that tests leave open).
+	setsid "$@" </dev/null >>"$RUN/$name.log" 2>&1 3>&- 4>&- &
 	local pid=$!
 	echo "$pid $(start_time "$pid" || echo gone)" >"$RUN/pids/$name"
 }
@@ -90,7 +91,7 @@ end_strays() {
 		pid=${cmd#/proc/}
 		pid=${pid%/cmdline}
 		[[ $pid != "$$" && $pid != "$BASHPID" ]] || continue
-		if cat "$cmd" 2>/dev/null | tr '\0' '\n' | grep -qxF -e "$RUN/containerd.sock"; then
+		if { tr '\0' '\n' <"$cmd" | grep -qxF -e "$RUN/containerd.sock"; } 2>/dev/null; then
 			kill -s KILL "$pid" 2>/dev/null || true
 		fi
 	done

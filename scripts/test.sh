@@ -159,7 +159,7 @@ run_conformance() { # LOG GO-TEST-ARGS...
 run_bats() { # LOG BATS-ARGS...
 	local log=$1 status=0
 	shift
-	logged "$log" '1' timeout -k 30 1200 bats --tap "$@" || status=$?
+	logged "$log" '1' timeout -k 30 1200 bats --tap --timing "$@" || status=$?
 	count_bats "$LOGS/$log" "$status"
 }
 
