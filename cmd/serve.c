@@ -15,7 +15,7 @@
 
 /* Chosen where the configuration says 0. More RPC threads than processors only get in each other's
  * way; workers mostly wait for disks. */
-enum { RPC_THREADS_MAX = 8, WORKERS_MIN = 16 };
+enum { RPC_THREADS_MAX = 8, WORKERS_MIN = 16, SYNC_THREADS = 4 };
 
 static const struct flags_spec SPEC = {
 	.command = "serve",
@@ -31,7 +31,8 @@ struct daemon {
 	sigset_t signals; /* that we wait for */
 	struct store *store;
 	struct listener *listener;
-	struct pool *pool;
+	struct pool *pool;    /* for what blocks */
+	struct pool *syncers; /* for checkpoints alone: see store_use_pool() */
 	struct upkeep *upkeep;
 	struct server *server;
 };
@@ -118,7 +119,8 @@ static void start(struct daemon *d)
 	const struct conf *c = d->conf;
 
 	d->pool = pool_new("worker", worker_threads(c));
-	store_use_pool(d->store, d->pool);
+	d->syncers = pool_new("sync", SYNC_THREADS);
+	store_use_pool(d->store, d->syncers);
 	d->upkeep = upkeep_start(d->store, c->stale_ingest_after);
 	d->server = server_start(&(struct server_options){
 		.store = d->store,
@@ -173,10 +175,13 @@ static void stop(struct daemon *d)
 {
 	notify_systemd("STOPPING=1\nSTATUS=open streams have their time\n");
 	/* Whoever cannot wait sends a second signal, and the kernel ends us: the store stands that. */
+	sigdelset(&d->signals, SIGHUP);
 	sigprocmask(SIG_UNBLOCK, &d->signals, NULL);
-	server_stop(d->server, d->conf->grpc.drain_timeout);
+	server_drain(d->server, d->conf->grpc.drain_timeout);
 	upkeep_stop(d->upkeep);
-	pool_free(d->pool);
+	pool_free(d->pool); /* its last jobs may still be inside gRPC */
+	server_free(d->server);
+	pool_free(d->syncers);
 	log_info("ended");
 }
 

@@ -72,6 +72,14 @@ static void busy_end(struct ingest *in)
 	pthread_cond_broadcast(&in->idle);
 }
 
+/* The handle's user is done with it: what is left is the disk's time. */
+static void end_begin(struct ingest *in)
+{
+	CHECK_OBJ(in, INGEST_MAGIC);
+	refs_end(&in->store->refs, &in->hold);
+	busy_begin(in);
+}
+
 /* The handle's end: the caller is busy, and has dealt with bytes and row. */
 static void ingest_end(struct ingest *in)
 {
@@ -161,7 +169,7 @@ int ingest_open(struct store *s, const struct ingest_spec *spec, struct ingest *
 		return fail_exists(&spec->expected, err);
 	}
 	in = ingest_new(s, spec);
-	if (!refs_take(&s->refs, &in->hold, in->ref, clock_mono_ns() + REF_WAIT_NS)) {
+	if (!refs_take(&s->refs, &in->hold, in->ref, REF_WAIT_NS)) {
 		ingest_unref(in);
 		return stow_fail(err, STOW_UNAVAILABLE, "ref %s is locked: another stream is writing it",
 				 spec->ref);
@@ -382,8 +390,7 @@ int ingest_close(struct ingest *in, struct stow_err *err)
 
 	if (!in)
 		return 0;
-	CHECK_OBJ(in, INGEST_MAGIC);
-	busy_begin(in);
+	end_begin(in);
 	result = ingest_park(in, err);
 	ingest_end(in);
 	return result;
@@ -393,8 +400,7 @@ int ingest_drop(struct ingest *in, struct stow_err *err)
 {
 	int result;
 
-	CHECK_OBJ(in, INGEST_MAGIC);
-	busy_begin(in);
+	end_begin(in);
 	result = in->aborted ? 0 : ingest_discard(in, err);
 	ingest_end(in);
 	return result;
@@ -520,8 +526,7 @@ int ingest_commit(struct ingest *in, const struct ingest_commit *c, struct diges
 	struct digest d;
 	int result;
 
-	CHECK_OBJ(in, INGEST_MAGIC);
-	busy_begin(in);
+	end_begin(in);
 	result = commit_busy(in, c, &d, err);
 	if (result == 0)
 		*ret_d = d;

@@ -10,7 +10,7 @@
 enum {
 	SCHEMA_VERSION = 1,
 	MAX_TABLES = 8,
-	MAX_READERS = 1024,
+	MAX_READERS = 2048, /* a slot for each thread that ever read; conf/ allows 1280 threads */
 	/* Blocks kept allocated beyond the file's used pages, so that a full disk does not stop the
 	 * deletions that would empty it: LMDB copies pages before it changes them. */
 	RESERVE_BYTES = 4 << 20,

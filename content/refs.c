@@ -1,5 +1,6 @@
 #include "content/refs.h"
 
+#include "content/base/clock.h"
 #include "content/base/mem.h"
 #include "content/ingest_internal.h"
 
@@ -37,19 +38,41 @@ static struct ref_hold *find_locked(struct refs *t, const char *name)
 	return h;
 }
 
-bool refs_take(struct refs *t, struct ref_hold *h, const char *name, int64_t mono_ns)
+/* Waits for the holder of `name` to go. False if it stays. */
+static bool wait_locked(struct refs *t, const char *name, int64_t wait_ns)
+{
+	int64_t until = clock_mono_ns() + wait_ns;
+	struct ref_hold *other;
+	bool in_time = wait_ns > 0;
+
+	while ((other = find_locked(t, name))) {
+		if (other->ending && wait_ns > 0)
+			lock_wait(&t->lock, &t->released);
+		else if (in_time)
+			in_time = lock_wait_until(&t->lock, &t->released, until);
+		else
+			return false;
+	}
+	return true;
+}
+
+bool refs_take(struct refs *t, struct ref_hold *h, const char *name, int64_t wait_ns)
 {
 	struct ref_hold **b = bucket(t, name);
 
 	LOCK_SCOPE(&t->lock);
-	while (find_locked(t, name))
-		if (mono_ns == 0 || !lock_wait_until(&t->lock, &t->released, mono_ns))
-			break;
-	if (find_locked(t, name))
+	if (!wait_locked(t, name, wait_ns))
 		return false;
 	*h = (struct ref_hold){ .name = name, .next = *b, .held = true };
 	*b = h;
 	return true;
+}
+
+void refs_end(struct refs *t, struct ref_hold *h)
+{
+	LOCK_SCOPE(&t->lock);
+	h->ending = true;
+	pthread_cond_broadcast(&t->released);
 }
 
 void refs_release(struct refs *t, struct ref_hold *h)

@@ -20,6 +20,7 @@ struct ref_hold {
 	struct ingest *ingest; /* open, and fit to be looked at; NULL: being opened, dropped or swept */
 	struct ref_hold *next;
 	bool held;
+	bool ending; /* its holder is about to release it, as soon as the disk lets it */
 };
 
 struct refs {
@@ -32,9 +33,11 @@ void refs_init(struct refs *t);
 /* No ref may be held. */
 void refs_destroy(struct refs *t);
 
-/* Takes the ref, waiting for its holder until `mono_ns` (0: not at all). False if it is still in use
- * then. `h` is filled in. */
-bool refs_take(struct refs *t, struct ref_hold *h, const char *name, int64_t mono_ns);
+/* Takes the ref, waiting for its holder for `wait_ns` (0: not at all), or for as long as the holder that
+ * is ending takes. False if it is in use. `h` is filled in. */
+bool refs_take(struct refs *t, struct ref_hold *h, const char *name, int64_t wait_ns);
+/* The holder does nothing any more but what makes its end durable. */
+void refs_end(struct refs *t, struct ref_hold *h);
 /* Gives it back; one that is not held is left alone. */
 void refs_release(struct refs *t, struct ref_hold *h);
 /* Lets others find `in` under the ref that `h` holds. */

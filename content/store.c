@@ -299,7 +299,7 @@ static int drop_parked(struct store *s, const char *ref, int64_t untouched_since
 	struct ingest_row row;
 	int result;
 
-	if (!refs_take(&s->refs, &hold, ref, clock_mono_ns() + REF_WAIT_NS))
+	if (!refs_take(&s->refs, &hold, ref, REF_WAIT_NS))
 		return stow_fail(err, STOW_UNAVAILABLE, "ref %s is locked", ref);
 	result = meta_ingest_get(s->meta, ref, &row, err);
 	if (result == 0) {

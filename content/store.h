@@ -37,7 +37,9 @@ struct store_opened {
  * takes some 0.1 s a million blobs. To be called before there are threads. */
 int store_open(const struct store_options *o, struct store **ret_s, struct store_opened *ret_o,
 	       struct stow_err *err) MUST_CHECK;
-/* Gives it the pool for its checkpoints, which outlives the open ingests; before the first of them. */
+/* Gives it the pool for its checkpoints, which outlives the open ingests; before the first of them. A pool
+ * of their own: those who wait for a checkpoint, an Abort for instance, wait on workers, and it must
+ * not stand in the queue behind them. */
 void store_use_pool(struct store *s, struct pool *p);
 /* No ingest may be open, and no blob read. NULL is a no-op. */
 void store_close(struct store *s);

@@ -45,10 +45,11 @@ struct rpc_message *rpc_message_new(grpc_byte_buffer *bytes)
 	grpc_slice slice;
 
 	m->bytes = bytes;
-	if (!grpc_byte_buffer_reader_init(&reader, bytes)) {
-		rpc_message_free(m);
-		return NULL;
-	}
+	/* The caps are for what arrives; what it would unpack to, nobody knows. */
+	m->compressed = bytes->data.raw.compression != GRPC_COMPRESS_NONE ||
+			!grpc_byte_buffer_reader_init(&reader, bytes);
+	if (m->compressed)
+		return m;
 	while (grpc_byte_buffer_reader_next(&reader, &slice)) {
 		if ((size_t)m->n == room) {
 			room = room ? 2 * room : 8;
@@ -65,6 +66,13 @@ struct rpc_message *rpc_message_new(grpc_byte_buffer *bytes)
 		m->len += m->iov[i].iov_len;
 	}
 	return m;
+}
+
+int rpc_fail_unreadable(const struct rpc_message *m, struct stow_err *err)
+{
+	if (m)
+		return stow_fail(err, STOW_UNIMPLEMENTED, "compressed messages are not accepted");
+	return stow_fail(err, STOW_INVALID_ARGUMENT, "the request carries no message");
 }
 
 grpc_byte_buffer *rpc_bytes(const void *p, size_t n)

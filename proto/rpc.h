@@ -56,6 +56,7 @@ struct rpc_message {
 	struct iovec *iov;       /* the same, as the decoders take them */
 	int n;
 	size_t len;
+	bool compressed; /* then it has no slices: we do not read such messages */
 };
 void rpc_message_free(struct rpc_message *m); /* NULL is a no-op */
 void rpc_message_freep(struct rpc_message **m);
@@ -104,6 +105,9 @@ void rpc_finish(struct rpc_call *c, const struct stow_err *err, const char *subj
  * because the client went or because somebody finished it. Beside it, and from any thread, the owner
  * goes on with one operation at a time. */
 void rpc_watch(struct rpc_call *c, rpc_next *gone);
+
+/* Says why there is no message to decode: it is NULL, or compressed. Returns -1. */
+int rpc_fail_unreadable(const struct rpc_message *m, struct stow_err *err);
 
 /* A message of copied bytes. */
 grpc_byte_buffer *rpc_bytes(const void *p, size_t n);

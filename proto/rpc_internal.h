@@ -31,7 +31,7 @@ struct rpc_call *rpc_call_make(struct rpc_server *s, const struct rpc_method *m)
 /* Frees it, which may let rpc_server_drain() return. */
 void rpc_call_delete(struct rpc_call *c);
 
-/* Takes `bytes`. NULL if they cannot be read (a compression that fails). */
+/* Takes `bytes`. */
 struct rpc_message *rpc_message_new(grpc_byte_buffer *bytes);
 
 #endif

@@ -1,5 +1,6 @@
 /* The server: its threads, the arrival of calls, its end. */
 #include "content/base/clock.h"
+#include "content/base/limits.h"
 #include "content/base/lock.h"
 #include "content/base/mem.h"
 #include "proto/rpc_internal.h"
@@ -65,8 +66,8 @@ static void arrived(struct rpc_tag *t, bool ok)
 	free(a);
 	if (c->received)
 		c->message = rpc_message_new(TAKE(c->received));
-	if (!c->message && !c->method->client_streams) {
-		stow_fail(&err, STOW_INVALID_ARGUMENT, "the request carries no message that could be read");
+	if (!c->method->client_streams && (!c->message || c->message->compressed)) {
+		rpc_fail_unreadable(c->message, &err);
 		rpc_finish(c, &err, NULL);
 		return;
 	}
@@ -178,6 +179,13 @@ static grpc_server *server_make(const struct rpc_options *o)
 		{ .type = GRPC_ARG_INTEGER,
 		  .key = (char *)(uintptr_t)GRPC_ARG_MAX_SEND_MESSAGE_LENGTH,
 		  .value.integer = -1 },
+		{ .type = GRPC_ARG_INTEGER,
+		  .key = (char *)(uintptr_t)GRPC_ARG_MAX_CONCURRENT_STREAMS,
+		  .value.integer = LIMIT_STREAMS },
+		/* A small message may unpack to any size, and gRPC would do it before it looks. */
+		{ .type = GRPC_ARG_INTEGER,
+		  .key = (char *)(uintptr_t)GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION,
+		  .value.integer = 0 },
 	};
 	grpc_channel_args list = { .num_args = ARRAY_LEN(args), .args = args };
 

@@ -50,11 +50,15 @@ struct server *server_start(const struct server_options *o)
 	return s;
 }
 
-void server_stop(struct server *s, int64_t grace_ns)
+void server_drain(struct server *s, int64_t grace_ns)
 {
 	listener_stop(s->listener);
 	health_stop(s->service.health);
 	rpc_server_drain(s->rpc, grace_ns);
+}
+
+void server_free(struct server *s)
+{
 	rpc_server_free(s->rpc);
 	health_free(s->service.health);
 	listener_free(s->listener);

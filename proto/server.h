@@ -21,7 +21,9 @@ struct server_options {
 /* Serves from now on. */
 struct server *server_start(const struct server_options *o);
 /* Ends it: no new connections and calls, open ones go on for `grace_ns` and are cancelled then, which
- * parks the ingests. Frees the server. */
-void server_stop(struct server *s, int64_t grace_ns);
+ * parks the ingests. Returns when no call is left. */
+void server_drain(struct server *s, int64_t grace_ns);
+/* After that, and after the pool has ended, whose last jobs may still be returning from gRPC. */
+void server_free(struct server *s);
 
 #endif

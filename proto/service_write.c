@@ -32,7 +32,7 @@ struct write_call {
 	bool declared;     /* data may be answered before it is written; set by the strand at opening,
 			    * while no operation is under way */
 
-	/* Both: bytes answered and not written yet. */
+	/* Both: what messages hold that have been answered and not written yet. */
 	_Atomic size_t pending;
 
 	/* The strand's. */
@@ -61,6 +61,12 @@ static struct write_call *write_call(struct rpc_call *c)
 }
 
 static void write_received(struct rpc_call *c, bool ok);
+
+/* The memory that it holds: a message may be much else than its data. */
+static size_t job_cost(const struct write_job *j)
+{
+	return sizeof(*j) + j->message->len;
+}
 
 static void write_job_free(struct write_job *j)
 {
@@ -206,9 +212,9 @@ static void write_run(struct job *job)
 		if (w->failure.code == STOW_OK &&
 		    ingest_write(w->ingest, j->request.data, j->request.n_data, j->received_ns, &err) < 0)
 			w->failure = err;
-		atomic_fetch_sub(&w->pending, j->request.data_len);
+		atomic_fetch_sub(&w->pending, job_cost(j));
 	} else if (!j->message) {
-		write_end(w, NULL);
+		write_end(w, w->failure.code == STOW_OK ? NULL : &w->failure);
 	} else if (w->failure.code != STOW_OK) {
 		write_end(w, &w->failure);
 	} else if (j->refused.code != STOW_OK) {
@@ -229,7 +235,7 @@ static bool may_answer(const struct write_call *w, const struct write_job *j)
 
 	return w->declared && ingest_check(w->ingest, &aborted) == 0 && q->action == WIRE_WRITE &&
 	       q->data_len > 0 && !digest_is_set(&q->expected) && q->total == 0 && q->offset >= 0 &&
-	       (uint64_t)q->offset == w->accepted && atomic_load(&w->pending) + q->data_len <= LIMIT_PIPELINE;
+	       (uint64_t)q->offset == w->accepted && atomic_load(&w->pending) + job_cost(j) <= LIMIT_PIPELINE;
 }
 
 static void write_received(struct rpc_call *c, bool ok)
@@ -241,7 +247,10 @@ static void write_received(struct rpc_call *c, bool ok)
 	j->call = w;
 	j->received_ns = clock_wall_ns();
 	j->message = ok ? TAKE(c->message) : NULL;
-	if (j->message && wire_write_request(j->message->iov, j->message->n, &j->request, &j->refused) < 0)
+	if (j->message && j->message->compressed)
+		rpc_fail_unreadable(j->message, &j->refused);
+	else if (j->message &&
+		 wire_write_request(j->message->iov, j->message->n, &j->request, &j->refused) < 0)
 		j->request = (struct wire_write){ 0 };
 	j->answered = j->message && j->refused.code == STOW_OK && may_answer(w, j);
 	if (!j->answered) {
@@ -249,7 +258,7 @@ static void write_received(struct rpc_call *c, bool ok)
 		return;
 	}
 	w->accepted += j->request.data_len;
-	atomic_fetch_add(&w->pending, j->request.data_len);
+	atomic_fetch_add(&w->pending, job_cost(j));
 	struct wire_write_response r = { .action = WIRE_WRITE, .offset = w->accepted };
 
 	strand_submit(&w->strand, &j->job);

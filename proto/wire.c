@@ -9,8 +9,14 @@
 
 #include <assert.h>
 
-/* Everything of a message but `data` is small; this is far more than any client sends. */
-enum { SMALL_FIELDS_MAX = 16 << 20 };
+/* Everything of a message but `data` is small, and protobuf-c makes several times as much of it: caps
+ * a little above what the limits allow. */
+enum {
+	ONE_FIELD_MAX = 64 << 10,
+	FILTERS_MAX = LIMIT_FILTERS * (LIMIT_FILTER + 64),
+	LABELS_MAX = LIMIT_LABELS * (LIMIT_LABEL + 64) + (1 << 20),
+	PATHS_LIMIT = 2 * LIMIT_LABELS,
+};
 
 static_assert((int)WIRE_STAT == (int)PB__WRITE_ACTION__STAT &&
 		      (int)WIRE_WRITE == (int)PB__WRITE_ACTION__WRITE &&
@@ -187,12 +193,12 @@ static void *unpack(const ProtobufCMessageDescriptor *type, const struct buf *b,
 	return m;
 }
 
-static void *gather_unpack(const ProtobufCMessageDescriptor *type, const struct iovec *msg, int n,
+static void *gather_unpack(const ProtobufCMessageDescriptor *type, size_t max, const struct iovec *msg, int n,
 			   struct stow_err *err)
 {
 	CLEANUP(buf_free) struct buf b;
 
-	buf_init(&b, SMALL_FIELDS_MAX);
+	buf_init(&b, max);
 	if (gather(msg, n, &b, err) < 0)
 		return NULL;
 	return unpack(type, &b, err);
@@ -283,7 +289,8 @@ int wire_digest_request(const struct iovec *msg, int n, struct wire_digest_reque
 			struct stow_err *err)
 {
 	CLEANUP(unpacked_freep)
-	Pb__ReadContentRequest *m = gather_unpack(&pb__read_content_request__descriptor, msg, n, err);
+	Pb__ReadContentRequest *m = gather_unpack(&pb__read_content_request__descriptor, ONE_FIELD_MAX, msg,
+						  n, err);
 	struct wire_digest_request r;
 
 	if (!m || take_digest(&m->digest, &r.digest, err) < 0)
@@ -297,7 +304,7 @@ int wire_digest_request(const struct iovec *msg, int n, struct wire_digest_reque
 int wire_ref_request(const struct iovec *msg, int n, char **ret_ref, struct stow_err *err)
 {
 	CLEANUP(unpacked_freep)
-	Pb__StatusRequest *m = gather_unpack(&pb__status_request__descriptor, msg, n, err);
+	Pb__StatusRequest *m = gather_unpack(&pb__status_request__descriptor, ONE_FIELD_MAX, msg, n, err);
 
 	return m ? take_ref(&m->ref, ret_ref, err) : -1;
 }
@@ -305,7 +312,8 @@ int wire_ref_request(const struct iovec *msg, int n, char **ret_ref, struct stow
 int wire_filter_request(const struct iovec *msg, int n, struct filter **ret_f, struct stow_err *err)
 {
 	CLEANUP(unpacked_freep)
-	Pb__ListContentRequest *m = gather_unpack(&pb__list_content_request__descriptor, msg, n, err);
+	Pb__ListContentRequest *m = gather_unpack(&pb__list_content_request__descriptor, FILTERS_MAX, msg, n,
+						  err);
 	char **texts;
 	int result;
 
@@ -319,7 +327,7 @@ int wire_filter_request(const struct iovec *msg, int n, struct filter **ret_f, s
 int wire_update_request(const struct iovec *msg, int n, struct wire_update *ret_u, struct stow_err *err)
 {
 	CLEANUP(unpacked_freep)
-	Pb__UpdateRequest *m = gather_unpack(&pb__update_request__descriptor, msg, n, err);
+	Pb__UpdateRequest *m = gather_unpack(&pb__update_request__descriptor, LABELS_MAX, msg, n, err);
 	CLEANUP(wire_update_free) struct wire_update u = { 0 };
 
 	if (!m)
@@ -329,6 +337,10 @@ int wire_update_request(const struct iovec *msg, int n, struct wire_update *ret_
 	if (take_digest(&m->info->digest, &u.digest, err) < 0 ||
 	    take_labels(m->info->labels, m->info->n_labels, &u.labels, err) < 0)
 		return -1;
+	if (m->update_mask && m->update_mask->n_paths > PATHS_LIMIT)
+		return stow_fail(err, STOW_INVALID_ARGUMENT,
+				 "the update mask has %zu paths, at most %d are allowed",
+				 m->update_mask->n_paths, PATHS_LIMIT);
 	if (m->update_mask) {
 		if (take_texts(m->update_mask->paths, m->update_mask->n_paths, "update path", &u.paths, err) <
 		    0)
@@ -370,7 +382,7 @@ int wire_write_request(const struct iovec *msg, int n, struct wire_write *ret_w,
 	CLEANUP(unpacked_freep) Pb__WriteContentRequest *m = NULL;
 	CLEANUP(buf_free) struct buf small;
 
-	buf_init(&small, SMALL_FIELDS_MAX);
+	buf_init(&small, LABELS_MAX);
 	w.data = x_calloc((size_t)n + 1, sizeof(*w.data));
 	if (split(msg, n, &w, &small, err) < 0)
 		return -1;
@@ -393,7 +405,8 @@ void wire_write_free(struct wire_write *w)
 int wire_health_request(const struct iovec *msg, int n, char **ret_service, struct stow_err *err)
 {
 	CLEANUP(unpacked_freep)
-	Pb__HealthCheckRequest *m = gather_unpack(&pb__health_check_request__descriptor, msg, n, err);
+	Pb__HealthCheckRequest *m = gather_unpack(&pb__health_check_request__descriptor, ONE_FIELD_MAX, msg,
+						  n, err);
 
 	return m ? take_text(&m->service, "service", ret_service, err) : -1;
 }

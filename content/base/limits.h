@@ -11,6 +11,7 @@ enum {
 	LIMIT_FILTER_REGEXES = 64,   /* "~=" of one request; each may cost a megabyte and 10 ms */
 	LIMIT_INGESTS = 65536,       /* that the database knows: parked ones, and open ones from their
 				      * first checkpoint on; open ones are streams, which gRPC limits */
+	LIMIT_STREAMS = 1024,        /* calls at once on one connection */
 	LIMIT_READ_CHUNK = 1 << 20,  /* data bytes of one ReadContentResponse: a client may have
 				      * grpc-go's default receive limit of 4 MiB */
 	LIMIT_LIST_BLOCK = 100,      /* blobs of one ListContentResponse, as containerd */

@@ -65,11 +65,12 @@ char *x_strdup(const char *s)
 
 char *x_strndup(const char *s, size_t n)
 {
-	char *p = strndup(s, n);
+	size_t len = strnlen(s, n);
+	char *copy = x_malloc(len + 1);
 
-	if (p == NULL)
-		out_of_memory(n + 1);
-	return p;
+	memcpy(copy, s, len);
+	copy[len] = '\0';
+	return copy;
 }
 
 char *x_asprintf(const char *fmt, ...)
