@@ -12,7 +12,7 @@ import (
 const (
 	chartWidth  = 900
 	chartLeft   = 320 // of the axis
-	chartRight  = 60
+	chartRight  = 84
 	chartTop    = 92
 	chartRow    = 28
 	chartBar    = 14
@@ -32,8 +32,8 @@ func (b *bench) chart() string {
 	}
 	height := chartTop + len(rows)*chartRow + chartBottom
 	var out strings.Builder
-	fmt.Fprintf(&out, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" font-family="sans-serif" font-size="13">`+"\n",
-		chartWidth, height, chartWidth, height)
+	fmt.Fprintf(&out, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %[1]d %[2]d" `+
+		`font-family="sans-serif" font-size="13">`+"\n", chartWidth, height)
 	fmt.Fprintf(&out, `<rect width="%d" height="%d" fill="#ffffff"/>`+"\n", chartWidth, height)
 	text(&out, 16, 28, "start", "#1f2933", `font-size="17" font-weight="bold"`, "Stowage against a plain proxy store in Go")
 	text(&out, 16, 48, "start", "#52606d", "", "times better than go-proxy; right of 1 is better. "+b.chartNote())
@@ -51,7 +51,8 @@ func (b *bench) chartNote() string {
 }
 
 func text(out *strings.Builder, x, y float64, anchor, colour, more, s string) {
-	fmt.Fprintf(out, `<text x="%.1f" y="%.1f" text-anchor="%s" fill="%s" %s>%s</text>`+"\n", x, y, anchor, colour, more, html.EscapeString(s))
+	fmt.Fprintf(out, `<text x="%.1f" y="%.1f" text-anchor="%s" fill="%s" %s>%s</text>`+"\n",
+		x, y, anchor, colour, more, html.EscapeString(s))
 }
 
 func chartX(times float64) float64 {
@@ -85,7 +86,8 @@ func chartLegend(out *strings.Builder) {
 }
 
 func chartTarget(out *strings.Builder, x, y, h float64) {
-	fmt.Fprintf(out, `<line x1="%.1f" y1="%.1f" x2="%.1f" y2="%.1f" stroke="#c0392b" stroke-width="3"/>`+"\n", x, y, x, y+h)
+	fmt.Fprintf(out, `<line x1="%.1f" y1="%.1f" x2="%[1].1f" y2="%[3].1f" stroke="#c0392b" stroke-width="3"/>`+"\n",
+		x, y, y+h)
 }
 
 func chartDot(out *strings.Builder, x, y float64, colour string) {

@@ -110,7 +110,7 @@ func (b *bench) ingestRunning() error {
 func (b *bench) ingestFour() error {
 	const streams = 4
 	for _, where := range b.placesFor(3) {
-		size := b.largeSize()
+		size := int64(256 * mib)
 		if b.quick || where == onDisk {
 			size = 128 * mib
 		}
@@ -203,7 +203,7 @@ func plural(n int, what string) string {
 // smallTurn commits as many blobs as it can within its time; all are made before it starts.
 func (b *bench) smallTurn(t *turn, clients int, size int64) (done []*blob, took time.Duration, each []float64, err error) {
 	const most = 10000
-	limit := 1500 * time.Millisecond
+	limit := 1200 * time.Millisecond
 	if b.quick {
 		limit = 800 * time.Millisecond
 	}

@@ -8,6 +8,8 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=scripts/lib.sh
 . "$here/../../scripts/lib.sh"
+# shellcheck source=scripts/go.sh
+. "$here/../../scripts/go.sh"
 
 tmpfs=/dev/shm
 disk=
@@ -44,17 +46,13 @@ if grep -qaE '__asan_init|__tsan_init|__ubsan_handle' "$STOWAGE_BIN"; then
 fi
 "$TOP/scripts/deps.sh" bench
 
-mkdir -p "$out" "${disk:=$out}"
-bin=$out/bin
-mkdir -p "$bin"
+bin=$TOP/build/bench/bin
+mkdir -p "$out" "$bin" "${disk:=$out}"
 
 step "Building the benchmark"
 ${CC:-cc} -std=gnu11 -D_GNU_SOURCE -O2 -Wall -Wextra -o "$bin/floor" "$here/floor/floor.c" -lcrypto
-go_build() { # DIRECTORY PROGRAM: from Debian's packages alone
-	(cd "$1" && env -u GOFLAGS GO111MODULE=off GOPATH=/usr/share/gocode GOCACHE="$bin/cache" /usr/lib/go/bin/go build -o "$2" .)
-}
-go_build "$here/goproxy" "$bin/goproxy"
-go_build "$here" "$bin/bench"
+go_tool build -o "$bin/goproxy" stowage/bench/goproxy
+go_tool build -o "$bin/bench" stowage/bench
 
 own=()
 bench=
