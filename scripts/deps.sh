@@ -12,7 +12,7 @@ build=(gcc g++ libc6-dev meson ninja-build pkg-config libgrpc-dev libprotobuf-c-
 	liblmdb-dev libssl-dev libtomlplusplus-dev libjansson-dev libre2-dev libcmocka-dev)
 demo=(curl jq busybox-static libseccomp2)
 go=(golang-go golang-github-containerd-containerd-dev)
-checks=(clang libclang-rt-14-dev clang-format universal-ctags bats git)
+checks=(clang libclang-rt-14-dev llvm clang-format universal-ctags bats git)
 
 tools=(containerd runc docker-registry) # unpacked, not installed
 programs=(containerd ctr containerd-shim-runc-v2 runc docker-registry)
