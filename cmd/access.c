@@ -69,7 +69,7 @@ struct owner {
 static int open_store(struct owner *o, const struct conf *c, const char *command, struct stow_err *err)
 {
 	struct store_opened opened;
-	struct store_options so = { .root = c->root };
+	struct store_options so = { .root = c->root, .bytes = c->local.path };
 
 	if (local_new(c->local.path, &so.backend, err) < 0 || store_open(&so, &o->store, &opened, err) < 0)
 		return -1;

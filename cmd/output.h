@@ -1,6 +1,6 @@
 /* What commands print: tables for people, JSON for scripts. Results go to standard output, and that
- * they arrived is part of the command's success; messages go to standard error. The only file that
- * sees jansson. */
+ * they arrived is part of the command's success; messages go to standard error. jansson is seen by
+ * output.c alone. */
 #ifndef STOWAGE_CMD_OUTPUT_H
 #define STOWAGE_CMD_OUTPUT_H
 

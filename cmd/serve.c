@@ -90,7 +90,7 @@ static int open_store(struct daemon *d, struct stow_err *err)
 {
 	struct backend *backend;
 	struct store_opened opened;
-	struct store_options o = { .root = d->conf->root };
+	struct store_options o = { .root = d->conf->root, .bytes = d->conf->local.path };
 
 	if (local_new(d->conf->local.path, &backend, err) < 0)
 		return -1;

@@ -1,4 +1,4 @@
-/* What Stowage knows about its bytes, in one LMDB environment: the only file that sees lmdb.h.
+/* What Stowage knows about its bytes, in one LMDB environment. The meta_*.c files alone see lmdb.h.
  *
  *   table     key                   value
  *   blobs     digest                size, times, state bits, labels

@@ -21,6 +21,7 @@ struct store;
 
 struct store_options {
 	const char *root;        /* directory of the database and the lock; made if it is missing */
+	const char *bytes;       /* directory that the backend has for itself, locked too; NULL: none */
 	struct backend *backend; /* the store's from then on, also when opening fails */
 };
 
@@ -31,7 +32,7 @@ struct store_opened {
 	uint64_t strays;      /* stages that no ingest knew, removed */
 };
 
-/* Locks the root (FAILED_PRECONDITION, naming the process, if another one has it), opens the
+/* Locks both directories (FAILED_PRECONDITION, naming the process, if another one has them), opens the
  * database, setting it aside if it is damaged, and removes what cannot be resumed: stages without a
  * row, and rows without their stage. Does not look at the blobs' bytes; the database is read once, which
  * takes some 0.1 s a million blobs. To be called before there are threads. */

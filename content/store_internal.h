@@ -12,7 +12,8 @@
 
 struct store {
 	uint32_t magic;
-	int lock_fd; /* the root's lock, held for the store's life */
+	int lock_fd;       /* the root's lock, held for the store's life */
+	int bytes_lock_fd; /* the same of the backend's directory, if that is another one; -1 */
 	struct backend *backend;
 	struct meta *meta;
 	struct pool *pool;

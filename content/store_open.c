@@ -37,8 +37,8 @@ static int fail_locked(int fd, const char *root, struct stow_err *err)
 			 n > 0 ? pid : "(unknown)");
 }
 
-/* One process has a root. The kernel gives the lock back when the process ends, however it ends. */
-static int root_lock(const char *root, int *ret_fd, struct stow_err *err)
+/* One process has a directory. The kernel gives the lock back when the process ends, however it ends. */
+static int directory_lock(const char *root, int *ret_fd, struct stow_err *err)
 {
 	CLEANUP(freep) char *path = store_lock_path(root);
 	CLEANUP(fd_closep) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -58,6 +58,24 @@ static int root_lock(const char *root, int *ret_fd, struct stow_err *err)
 	*ret_fd = fd;
 	fd = -1;
 	return 0;
+}
+
+static bool same_directory(const char *a, const char *b)
+{
+	struct stat sa, sb;
+
+	return stat(a, &sa) == 0 && stat(b, &sb) == 0 && sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
+}
+
+/* The bytes have a lock of their own: two roots may name the same ones, and the second would take the
+ * first one's stages for strays. */
+static int lock_all(struct store *s, const struct store_options *o, struct stow_err *err)
+{
+	if (directory_lock(o->root, &s->lock_fd, err) < 0)
+		return -1;
+	if (!o->bytes || same_directory(o->root, o->bytes))
+		return 0;
+	return directory_lock(o->bytes, &s->bytes_lock_fd, err);
 }
 
 static int root_make(const char *root, struct stow_err *err)
@@ -187,12 +205,12 @@ int store_open(const struct store_options *o, struct store **ret_s, struct store
 
 	*ret_o = (struct store_opened){ 0 };
 	s->magic = STORE_MAGIC;
-	s->lock_fd = -1;
+	s->lock_fd = s->bytes_lock_fd = -1;
 	s->backend = o->backend;
 	claims_init(&s->claims);
 	refs_init(&s->refs);
 	blobs_init(&s->blobs, LIMIT_OPEN_BLOBS);
-	if (root_make(o->root, err) < 0 || root_lock(o->root, &s->lock_fd, err) < 0 ||
+	if (root_make(o->root, err) < 0 || lock_all(s, o, err) < 0 ||
 	    database_open(s, o->root, ret_o, err) < 0 || remove_strays(s, &ret_o->strays, err) < 0)
 		return -1;
 	*ret_s = TAKE(s);
@@ -215,6 +233,7 @@ void store_close(struct store *s)
 	claims_destroy(&s->claims);
 	meta_close(s->meta);
 	backend_free(s->backend);
+	fd_closep(&s->bytes_lock_fd);
 	fd_closep(&s->lock_fd);
 	FREE_OBJ(s);
 }

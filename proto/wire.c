@@ -183,7 +183,7 @@ static int gather(const struct iovec *msg, int n, struct buf *to, struct stow_er
 	return 0;
 }
 
-/* Unpacks `b`; NULL with *err set if it is no such message. To be freed by unpacked_free(). */
+/* Unpacks `b`; NULL with *err set if it is no such message. To be freed by unpacked_freep(). */
 static void *unpack(const ProtobufCMessageDescriptor *type, const struct buf *b, struct stow_err *err)
 {
 	void *m = protobuf_c_message_unpack(type, NULL, b->len, b->p);

@@ -40,8 +40,6 @@ BEGIN {
 	header[++n] = "^(protobuf-c/|google/protobuf)"; home[n] = "^proto/"
 	header[++n] = "\\.pb-c\\.h$"; home[n] = "^proto/"
 	header[++n] = "^lmdb\\.h$"; home[n] = "^content/meta[^/]*\\.c$|^content/meta[^/]*_internal\\.h$"
-	header[++n] = "^curl/"; home[n] = "^backends/s3/http\\.c$"
-	header[++n] = "^expat"; home[n] = "^backends/s3/xml\\.c$"
 	header[++n] = "^jansson"; home[n] = "^cmd/output\\.c$"
 	header[++n] = "^openssl/"; home[n] = "^content/base/"
 	header[++n] = "^(toml\\+\\+/|toml\\.hpp$)"; home[n] = "^conf/toml\\.cc$"

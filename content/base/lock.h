@@ -22,9 +22,9 @@ enum lock_rank {
 	RANK_BLOBS,      /* content/blobs.c: table of open blobs */
 	RANK_BACKEND,    /* a backend's own state */
 	RANK_META,       /* content/meta.c: queue of waiting transactions */
-	RANK_STRAND,     /* base/pool.c */
-	RANK_POOL,       /* base/pool.c */
-	RANK_LOG,        /* base/log.c */
+	RANK_STRAND,     /* content/base/pool.c */
+	RANK_POOL,       /* content/base/pool.c */
+	RANK_LOG,        /* content/base/log.c */
 };
 
 struct lock {

@@ -14,7 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// want is what a Read of [offset, offset+size) has to give, by contract.md's rules and without arithmetic
+// want is what a Read of [offset, offset+size) has to give, by the rules of containerd's content service and without arithmetic
 // that could overflow.
 func want(data []byte, offset, size int64) []byte {
 	if offset < 0 {

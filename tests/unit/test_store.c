@@ -86,6 +86,25 @@ static void a_root_is_made(void **state UNUSED)
 	store_close(NULL);
 }
 
+/* Two roots, one directory of bytes: the second would take the first one's stages for strays. */
+static void the_bytes_are_refused_too(void **state UNUSED)
+{
+	CLEANUP(freep) char *other = x_asprintf("%s/other", env.dir);
+	struct store_options o = { .root = other, .bytes = env.dir };
+	struct store_opened opened;
+	struct store *s = NULL;
+	struct stow_err err;
+
+	expect_ok(mem_new(&o.backend, &err), &err);
+	expect_fail(store_open(&o, &s, &opened, &err), &err, STOW_FAILED_PRECONDITION);
+	expect_named(&err, env.dir);
+	env_close(&env);
+	expect_ok(mem_new(&o.backend, &err), &err);
+	expect_ok(store_open(&o, &s, &opened, &err), &err);
+	store_close(s);
+	env_open(&env);
+}
+
 static void strays_are_removed(void **state UNUSED)
 {
 	struct stow_err err;
@@ -516,6 +535,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		BOTH(a_root_has_one_process),
 		BOTH(a_root_is_made),
+		BOTH(the_bytes_are_refused_too),
 		BOTH(strays_are_removed),
 		BOTH(ingests_without_their_stage_are_forgotten),
 		BOTH(a_damaged_database_is_set_aside),
