@@ -214,6 +214,9 @@ func (d *daemon) dialNow(ctx context.Context) (*grpc.ClientConn, error) {
 		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", addr)
 		}),
+		// Fixed windows: Debian's grpc-go, where it sizes them itself, raises the limit of open streams and
+		// that of new ones in two steps (updateFlowControl), and resets a stream that was begun in between.
+		grpc.WithInitialWindowSize(1<<20), grpc.WithInitialConnWindowSize(4<<20),
 		grpc.WithDefaultCallOptions(grpc.MaxCallSendMsgSize(256<<20)))
 }
 
