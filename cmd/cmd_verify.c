@@ -10,6 +10,7 @@
 #include "content/base/mem.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <sys/stat.h>
 
 static bool quarantine;
@@ -37,7 +38,7 @@ static const struct flags_spec SPEC = {
 		"  unreadable  the disk refuses them\n"
 		"  forbidden   you may not read them\n"
 		"  extra       bytes without a record, which the daemon adopts; no mistake, and not read\n"
-		"The exit status is 1 if anything but extra was found.\n\n"
+		"The exit status is 1 if anything but extra was found, or a named blob does not exist.\n\n"
 		"After --quarantine a blob can be pulled again. containerd, which keeps a list of its own, "
 		"pulls\n"
 		"what it thinks it has only after \"ctr content rm DIGEST\". Blobs that are forbidden are "
@@ -305,6 +306,12 @@ static struct record *problem_record(const struct problem *p)
 	return r;
 }
 
+/* Named blobs that do not exist. Of the others, one that is gone was deleted meanwhile: no harm. */
+static uint64_t not_found(const struct verify *v)
+{
+	return v->common.n_args > 0 ? v->counts[VERDICT_GONE] : 0;
+}
+
 static void report_json(const struct verify *v)
 {
 	struct record *r = record_new();
@@ -313,6 +320,7 @@ static void report_json(const struct verify *v)
 	record_number(r, "bytes", v->check.bytes);
 	for (int i = VERDICT_DAMAGED; i < VERDICT_COUNT; i++)
 		record_number(r, verdict_name((enum verdict)i), v->counts[i]);
+	record_number(r, "not_found", not_found(v));
 	record_number(r, "extra", v->n_extra);
 	record_bool(r, "interrupted", stopped(v));
 	record_append(r, "problems", NULL);
@@ -328,21 +336,36 @@ static void report_json(const struct verify *v)
 	record_print(r, stdout);
 }
 
+/* One more part of a list that commas divide. */
+PRINTF(2, 3) static void print_part(unsigned *parts, const char *fmt, ...)
+{
+	va_list ap;
+
+	printf("%s ", (*parts)++ ? "," : "");
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+}
+
 static void report_text(const struct verify *v)
 {
 	char size[OUTPUT_TEXT_MAX], took[OUTPUT_TEXT_MAX];
+	unsigned parts = 0;
 
 	output_size(v->check.bytes, size);
 	output_age(clock_mono_ns() - v->start_ns, took);
 	printf("%s%llu blobs checked, %s read in %s:", stopped(v) ? "interrupted: " : "",
 	       (unsigned long long)v->checked, size, took);
-	if (v->n_problems == 0)
-		printf(" all well");
+	if (v->n_problems == 0 && not_found(v) == 0)
+		print_part(&parts, "all well");
 	for (int i = VERDICT_DAMAGED; i < VERDICT_COUNT; i++)
 		if (v->counts[i])
-			printf(" %llu %s", (unsigned long long)v->counts[i], verdict_name((enum verdict)i));
+			print_part(&parts, "%llu %s", (unsigned long long)v->counts[i],
+				   verdict_name((enum verdict)i));
+	if (not_found(v))
+		print_part(&parts, "%llu not found", (unsigned long long)not_found(v));
 	if (v->n_extra)
-		printf(", %zu extra", v->n_extra);
+		print_part(&parts, "%zu extra", v->n_extra);
 	putchar('\n');
 }
 
@@ -440,6 +463,5 @@ int cmd_verify(int argc, char **argv)
 	if (interrupt_status())
 		return interrupt_status();
 	/* A named blob that is not there is as wrong as a bad one. */
-	return v.n_problems > 0 || (v.common.n_args > 0 && v.counts[VERDICT_GONE] > 0) ? EXIT_FAILURE
-										       : EXIT_SUCCESS;
+	return v.n_problems > 0 || not_found(&v) > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -45,7 +45,7 @@ make_damage() {
 		[[ $output == *"unreadable  $unreadable  "*"not a regular file"* ]]
 		[[ $output == *"extra       $extra"* ]]
 		[[ $output != *"$good"* ]]
-		[[ ${lines[-1]} == "5 blobs checked, 11 B read in "*": 1 damaged 1 truncated 1 missing 1 unreadable, 1 extra" ]]
+		[[ ${lines[-1]} == "5 blobs checked, 11 B read in "*": 1 damaged, 1 truncated, 1 missing, 1 unreadable, 1 extra" ]]
 		run -1 --separate-stderr stowage verify --format json
 		[ "$(json '.problems | length')" = 4 ]
 		[ "$(json ".problems[] | select(.digest == \"$damaged\").problem")" = damaged ]
@@ -65,7 +65,7 @@ make_damage() {
 	[[ $output == *"damaged     $damaged"* ]]
 	[[ $output != *"$missing"* && $output != *"$extra"* ]]
 	run -1 --separate-stderr stowage verify "sha256:$(printf %064d 0)"
-	[[ $stderr == *"not found"* ]]
+	[[ $stderr == *"not found"* && $output == *": 1 not found" ]]
 	run -0 --separate-stderr stowage verify "$extra" # no record, good bytes
 	damage "$blobs/$(hex "$extra")"
 	run -1 --separate-stderr stowage verify "$extra"
