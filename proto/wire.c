@@ -174,12 +174,19 @@ static int split(const struct iovec *msg, int n, struct wire_write *w, struct bu
 	return 0;
 }
 
+/* A cap of ours is the client's mistake: no message of that kind is as long. */
+static int fail_too_long(struct stow_err *err, size_t max)
+{
+	return stow_fail(err, STOW_INVALID_ARGUMENT,
+			 "the request is no valid message: its fields are longer than %zu bytes", max);
+}
+
 /* The whole message in one run. */
 static int gather(const struct iovec *msg, int n, struct buf *to, struct stow_err *err)
 {
 	for (int i = 0; i < n; i++)
 		if (buf_append(to, msg[i].iov_base, msg[i].iov_len, err) < 0)
-			return -1;
+			return fail_too_long(err, to->max);
 	return 0;
 }
 
@@ -385,7 +392,7 @@ int wire_write_request(const struct iovec *msg, int n, struct wire_write *ret_w,
 	buf_init(&small, LABELS_MAX);
 	w.data = x_calloc((size_t)n + 1, sizeof(*w.data));
 	if (split(msg, n, &w, &small, err) < 0)
-		return -1;
+		return err->code == STOW_RESOURCE_EXHAUSTED ? fail_too_long(err, small.max) : -1;
 	m = unpack(&pb__write_content_request__descriptor, &small, err);
 	if (!m || take_write(m, &w, err) < 0)
 		return -1;
