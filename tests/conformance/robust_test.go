@@ -14,10 +14,29 @@ import (
 	"time"
 
 	api "github.com/containerd/containerd/api/services/content/v1"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	_ "google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 )
+
+// A small message may unpack to any size, so none is unpacked.
+func TestCompressedMessages(t *testing.T) {
+	d := start(t)
+	c := d.client(t)
+	_, err := c.Info(ctxFor(t), &api.InfoRequest{Digest: sum(noise(1, 10))}, grpc.UseCompressor("gzip"))
+	wantCode(t, err, codes.Unimplemented, "compressed")
+	s, err := c.Write(ctxFor(t), grpc.UseCompressor("gzip"))
+	noErr(t, err)
+	noErr(t, s.Send(&api.WriteContentRequest{Action: api.WriteActionWrite, Ref: "zeros", Data: make([]byte, 32<<20)}))
+	_, err = s.Recv()
+	wantCode(t, err, codes.Unimplemented, "compressed")
+	if n := len(mustStatuses(t, c)); n != 0 {
+		t.Fatalf("%d ingests are left", n)
+	}
+	d.mustServe(t)
+}
 
 func TestHealth(t *testing.T) {
 	d := start(t)

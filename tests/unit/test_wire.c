@@ -515,6 +515,33 @@ static void update_requests(void **state UNUSED)
 	check_refused(KIND_UPDATE, &wrong, "byte 7 is NUL");
 }
 
+/* What protobuf-c would make of it is several times as long. */
+static void requests_that_are_too_long(void **state UNUSED)
+{
+	enum { PATHS = 3000, LONG = 100000 };
+	CLEANUP(freep) ProtobufCBinaryData *paths = x_calloc(PATHS, sizeof(*paths));
+	CLEANUP(message_free) struct message many = { 0 };
+	CLEANUP(message_free) struct message longer = { 0 };
+	CLEANUP(freep) uint8_t *zeros = x_calloc(1, LONG);
+	Pb__FieldMask mask = PB__FIELD_MASK__INIT;
+	Pb__Info info = PB__INFO__INIT;
+	Pb__UpdateRequest update = PB__UPDATE_REQUEST__INIT;
+	Pb__InfoRequest request = PB__INFO_REQUEST__INIT;
+
+	for (size_t i = 0; i < PATHS; i++)
+		paths[i] = text_of("labels.a");
+	mask.n_paths = PATHS;
+	mask.paths = paths;
+	info.digest = text_of("sha256:" HEX64);
+	update.info = &info;
+	update.update_mask = &mask;
+	many = pack(&update.base);
+	check_refused(KIND_UPDATE, &many, "3000 paths");
+	request.digest = (ProtobufCBinaryData){ .len = LONG, .data = zeros };
+	longer = pack(&request.base);
+	check_refused(KIND_DIGEST, &longer, "longer than 65536 bytes");
+}
+
 static void health_requests(void **state UNUSED)
 {
 	CLEANUP(message_free) struct message m = { 0 };
@@ -538,12 +565,19 @@ static void health_requests(void **state UNUSED)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(write_of_everything), cmocka_unit_test(write_of_nothing),
-		cmocka_unit_test(the_last_data_count), cmocka_unit_test(unknown_fields_are_skipped),
-		cmocka_unit_test(no_message),          cmocka_unit_test(write_fields_are_checked),
-		cmocka_unit_test(numbers_of_clients),  cmocka_unit_test(labels_have_limits),
-		cmocka_unit_test(digest_requests),     cmocka_unit_test(ref_requests),
-		cmocka_unit_test(filter_requests),     cmocka_unit_test(update_requests),
+		cmocka_unit_test(write_of_everything),
+		cmocka_unit_test(write_of_nothing),
+		cmocka_unit_test(the_last_data_count),
+		cmocka_unit_test(unknown_fields_are_skipped),
+		cmocka_unit_test(no_message),
+		cmocka_unit_test(write_fields_are_checked),
+		cmocka_unit_test(numbers_of_clients),
+		cmocka_unit_test(labels_have_limits),
+		cmocka_unit_test(digest_requests),
+		cmocka_unit_test(ref_requests),
+		cmocka_unit_test(filter_requests),
+		cmocka_unit_test(update_requests),
+		cmocka_unit_test(requests_that_are_too_long),
 		cmocka_unit_test(health_requests),
 	};
 
