@@ -188,7 +188,7 @@ asan() {
 	export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 	CC=clang CXX=clang++ build build-asan asan-build.log --buildtype=debugoptimized \
 		-Db_sanitize=address,undefined -Db_lundef=false || return 0
-	run_meson build-asan asan-meson.log --no-suite check --timeout-multiplier 4
+	run_meson build-asan asan-meson.log --no-suite check --no-suite cli --timeout-multiplier 4
 	section "AddressSanitizer and UndefinedBehaviorSanitizer: conformance"
 	conformance_build || return 0
 	STOWAGE_BIN=$TOP/build-asan/cmd/stowage STOWAGE_SLOW=3 \
