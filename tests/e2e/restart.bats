@@ -88,6 +88,19 @@ broken_fetch() {
 	present_image big
 }
 
+@test "an abandoned fetch leaves nothing once its lease is gone" {
+	fetch big &
+	local client=$! lease
+	retry 20 bytes_in_flight 20000000
+	kill -s KILL "$(pgrep -f "$RUN/containerd.sock content fetch" | tail -n 1)"
+	wait "$client" || true
+	bytes_in_flight 20000000 # parked
+	for lease in $(pctr leases ls --quiet); do pctr leases rm --sync "$lease"; done
+	store_is_empty
+	[[ -z $(sctr content active | tail -n +2) ]]
+	refute bytes_in_flight 1
+}
+
 @test "two clients fetch the same large layer at once" {
 	fetch big &
 	local one=$!
