@@ -89,10 +89,10 @@ broken_fetch() {
 }
 
 @test "an abandoned fetch leaves nothing once its lease is gone" {
-	fetch big &
+	"$TOOLS/bin/ctr" --address "$RUN/containerd.sock" content fetch --plain-http "$(image big)" >/dev/null 2>&1 &
 	local client=$! lease
 	retry 20 bytes_in_flight 20000000
-	kill -s KILL "$(pgrep -f "$RUN/containerd.sock content fetch" | tail -n 1)"
+	kill -s KILL "$client"
 	wait "$client" || true
 	bytes_in_flight 20000000 # parked
 	for lease in $(pctr leases ls --quiet); do pctr leases rm --sync "$lease"; done
