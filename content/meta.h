@@ -73,8 +73,8 @@ int meta_blob_get(struct meta *m, const struct digest *d, struct blob_info *ret_
 
 /* Visits up to `max` blobs after *cursor (DIGEST_NONE: from the start), in the order of their keys,
  * inside one short read transaction: `visit` must not call into this file, nor wait. `i` and what it
- * holds are borrowed. *cursor moves to the last one visited, *ret_n counts them; fewer than `max`:
- * that was the end. */
+ * holds are borrowed. It returns 0 to go on, 1 to stop after this one, or -1 with *err set. *cursor moves to
+ * the last one visited, *ret_n counts them; fewer than `max`: that was the end, unless it stopped. */
 typedef int meta_blob_visit(void *arg, const struct blob_info *i, struct stow_err *err);
 int meta_blobs_next(struct meta *m, struct digest *cursor, size_t max, meta_blob_visit *visit, void *arg,
 		    size_t *ret_n, struct stow_err *err) MUST_CHECK;

@@ -72,18 +72,19 @@ int meta_blobs_next(struct meta *m, struct digest *cursor, size_t max, meta_blob
 	}
 	for (; rc == 0 && n < max; rc = n < max ? mdb_cursor_get(c, &k, &v, MDB_NEXT) : 0) {
 		result = show_blob(&k, &v, visit, arg, cursor, err);
-		if (result < 0)
+		n += result >= 0;
+		if (result != 0)
 			break;
-		n++;
 	}
 	if (c)
 		mdb_cursor_close(c);
 	meta_read_end(m, txn);
 	if (result == 0 && rc != 0 && rc != MDB_NOTFOUND)
 		result = meta_fail(err, rc, "list blobs");
-	if (result == 0)
-		*ret_n = n;
-	return result;
+	if (result < 0)
+		return -1;
+	*ret_n = n;
+	return 0;
 }
 
 int meta_blob_count(struct meta *m, uint64_t *ret_n, uint64_t *ret_bytes, struct stow_err *err)

@@ -92,6 +92,7 @@ struct listing {
 	meta_blob_visit *visit;
 	void *arg;
 	size_t shown;
+	bool stopped; /* by `visit` */
 };
 
 const char *blob_info_field(const void *subject, const char *first, const char *joined)
@@ -110,11 +111,14 @@ const char *blob_info_field(const void *subject, const char *first, const char *
 static int list_visit(void *arg, const struct blob_info *i, struct stow_err *err)
 {
 	struct listing *l = arg;
+	int result;
 
 	if (!filter_match(l->filter, blob_info_field, i))
 		return 0;
 	l->shown++;
-	return l->visit(l->arg, i, err);
+	result = l->visit(l->arg, i, err);
+	l->stopped = result > 0;
+	return result;
 }
 
 int store_list(struct store *s, const struct filter *f, struct digest *cursor, size_t max,
@@ -128,8 +132,8 @@ int store_list(struct store *s, const struct filter *f, struct digest *cursor, s
 		asked = max - l.shown;
 		if (meta_blobs_next(s->meta, cursor, asked, list_visit, &l, &n, err) < 0)
 			return -1;
-	} while (n == asked && l.shown < max);
-	*ret_end = n < asked;
+	} while (n == asked && l.shown < max && !l.stopped);
+	*ret_end = n < asked && !l.stopped;
 	return 0;
 }
 

@@ -140,15 +140,21 @@ const struct rpc_method method_update = {
 
 /* Messages of LIMIT_LIST_BLOCK blobs, one on its way at a time, each from a look of its own at the
  * database: a client that reads slowly holds nothing open. */
+enum { LIST_BLOCK_BYTES = 256 << 10 };
 struct list_call {
 	struct rpc_call base;
 	struct filter *filter;
 	struct digest cursor;
 };
 
+/* A block ends early where labels make it long: a client may refuse messages of more than 4 MiB. */
 static int list_add(void *arg, const struct blob_info *i, struct stow_err *err)
 {
-	return wire_list_element(i, arg, err);
+	struct buf *b = arg;
+
+	if (wire_list_element(i, b, err) < 0)
+		return -1;
+	return b->len >= LIST_BLOCK_BYTES;
 }
 
 static void list_work(struct rpc_call *c);

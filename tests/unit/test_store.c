@@ -256,6 +256,11 @@ static struct listed list(const char *filter, size_t max)
 	return all;
 }
 
+static int stop_at_once(void *arg UNUSED, const struct blob_info *i UNUSED, struct stow_err *err UNUSED)
+{
+	return 1;
+}
+
 static void lists_by_filter_and_block(void **state UNUSED)
 {
 	enum { N = 60 };
@@ -291,6 +296,13 @@ static void lists_by_filter_and_block(void **state UNUSED)
 	assert_int_equal(list(by_digest, 10).n, 1);
 	assert_int_equal(list("size==1", 10).n, 0);
 	expect_ok(filter_compile(NULL, 0, &all, &err), &err);
+	for (size_t seen = 1; seen <= N; seen++) { /* the visitor stops after each one */
+		expect_ok(store_list(env.store, all, &cursor, N, stop_at_once, NULL, &end, &err), &err);
+		assert_false(end);
+	}
+	expect_ok(store_list(env.store, all, &cursor, N, stop_at_once, NULL, &end, &err), &err);
+	assert_true(end);
+	cursor = (struct digest){ 0 };
 	expect_fail(store_list(env.store, all, &cursor, 10, list_one, &l, &end, &err), &err, STOW_CANCELLED);
 }
 
