@@ -111,8 +111,10 @@ static int write_all(int fd, const struct iovec *iov, int n, uint64_t off)
 		ssize_t r;
 
 		memcpy(batch, iov, (size_t)count * sizeof(*iov));
-		batch[0].iov_base = (char *)batch[0].iov_base + skip;
-		batch[0].iov_len -= skip;
+		if (skip > 0) { /* the base of an empty vector may be NULL */
+			batch[0].iov_base = (char *)batch[0].iov_base + skip;
+			batch[0].iov_len -= skip;
+		}
 		r = pwritev(fd, batch, count, (off_t)off);
 		if (r < 0 && errno == EINTR)
 			continue;
