@@ -20,11 +20,16 @@ chmod 711 "$RUNS"                # some run as nobody
 export RUNS TMPDIR=$RUNS CTR=$TOOLS/bin/ctr PATH=$TOOLS/bin:$PATH
 mkdir -p "$LOGS"
 
+runner_gone() { ! kill -s 0 -- "-$runner" 2>/dev/null; }
+
 # Whatever way this ends: nothing that was started is left.
 cleanup() {
 	trap - EXIT INT TERM HUP
 	local dir
-	if [[ -n ${runner:-} ]]; then kill -s TERM -- "-$runner" 2>/dev/null || true; fi
+	if [[ -n ${runner:-} ]]; then
+		kill -s TERM -- "-$runner" 2>/dev/null || true
+		retry 5 runner_gone || kill -s KILL -- "-$runner" 2>/dev/null || true
+	fi
 	for dir in "$RUNS"/stowage.*; do
 		if [[ -d $dir/pids ]]; then
 			RUN=$dir
