@@ -40,6 +40,14 @@ struct stage;
  * name and as part of an object key. */
 enum { STAGE_NAME_LEN = 16 };
 
+/* What is thought of a stage's bytes before they are there, so that a backend can send them on their way
+ * while they come. It may be wrong: what stage_publish() is told counts, and a stage that was opened with
+ * another hint, or none, ends as the same blob. */
+struct stage_hint {
+	struct digest digest; /* DIGEST_NONE: not known */
+	uint64_t total;       /* bytes of the whole blob; 0: not known */
+};
+
 /* Called by scans, on the scanning thread. Returning -1 with *err set ends the scan with that
  * failure. */
 typedef int backend_blob_visit(void *arg, const struct digest *d, uint64_t size, struct stow_err *err);
@@ -81,13 +89,14 @@ struct backend_ops {
 
 	/* --- stages --- */
 
-	/* A new, empty stage. ALREADY_EXISTS if the name is taken. */
-	int (*stage_create)(struct backend *b, const char *name, struct stage **ret_st, struct stow_err *err);
+	/* A new, empty stage. ALREADY_EXISTS if the name is taken. `hint` is never NULL here. */
+	int (*stage_create)(struct backend *b, const char *name, const struct stage_hint *hint,
+			    struct stage **ret_st, struct stow_err *err);
 
 	/* A kept stage, cut to `size` bytes: what follows them is forgotten. NOT_FOUND if it is
 	 * gone, DATA_LOSS if it has fewer bytes (it is left as it is then). */
-	int (*stage_resume)(struct backend *b, const char *name, uint64_t size, struct stage **ret_st,
-			    struct stow_err *err);
+	int (*stage_resume)(struct backend *b, const char *name, uint64_t size, const struct stage_hint *hint,
+			    struct stage **ret_st, struct stow_err *err);
 
 	/* Writes all bytes of the `n` vectors at offset `off`, which is the stage's size. On failure
 	 * the stage's size is what it was, as far as any later call can see. */
@@ -147,10 +156,11 @@ int backend_open(struct backend *b, const struct digest *d, struct blob **ret_bl
 		 struct stow_err *err) MUST_CHECK;
 int backend_remove(struct backend *b, const struct digest *d, struct stow_err *err) MUST_CHECK;
 int backend_scan(struct backend *b, backend_blob_visit *visit, void *arg, struct stow_err *err) MUST_CHECK;
-int backend_stage_create(struct backend *b, const char *name, struct stage **ret_st,
-			 struct stow_err *err) MUST_CHECK;
-int backend_stage_resume(struct backend *b, const char *name, uint64_t size, struct stage **ret_st,
-			 struct stow_err *err) MUST_CHECK;
+/* `hint` may be NULL: nothing is known. It is read during the call only. */
+int backend_stage_create(struct backend *b, const char *name, const struct stage_hint *hint,
+			 struct stage **ret_st, struct stow_err *err) MUST_CHECK;
+int backend_stage_resume(struct backend *b, const char *name, uint64_t size, const struct stage_hint *hint,
+			 struct stage **ret_st, struct stow_err *err) MUST_CHECK;
 int backend_stage_discard(struct backend *b, const char *name, struct stow_err *err) MUST_CHECK;
 int backend_stage_scan(struct backend *b, backend_stage_visit *visit, void *arg,
 		       struct stow_err *err) MUST_CHECK;

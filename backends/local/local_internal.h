@@ -55,9 +55,10 @@ struct local *local_from(struct backend *b);
 /* Reads up to `n` bytes of `fd` at `off`. Short only at the end of the file. -1 with errno set. */
 ssize_t local_read(int fd, void *to, size_t n, uint64_t off);
 
-int local_stage_create(struct backend *b, const char *name, struct stage **ret_st, struct stow_err *err);
-int local_stage_resume(struct backend *b, const char *name, uint64_t size, struct stage **ret_st,
-		       struct stow_err *err);
+int local_stage_create(struct backend *b, const char *name, const struct stage_hint *hint,
+		       struct stage **ret_st, struct stow_err *err);
+int local_stage_resume(struct backend *b, const char *name, uint64_t size, const struct stage_hint *hint,
+		       struct stage **ret_st, struct stow_err *err);
 int local_stage_write(struct stage *st, const struct iovec *iov, int n, uint64_t off, struct stow_err *err);
 int local_stage_truncate(struct stage *st, uint64_t size, struct stow_err *err);
 int local_stage_sync(struct stage *st, struct stow_err *err);

@@ -63,7 +63,8 @@ static struct local_stage *stage_new(struct backend *b, const char *name, int fd
 	return ls;
 }
 
-int local_stage_create(struct backend *b, const char *name, struct stage **ret_st, struct stow_err *err)
+int local_stage_create(struct backend *b, const char *name, const struct stage_hint *hint UNUSED,
+		       struct stage **ret_st, struct stow_err *err)
 {
 	const struct dir *dir = &local_from(b)->ingest;
 	int fd = openat(dir->fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -74,8 +75,8 @@ int local_stage_create(struct backend *b, const char *name, struct stage **ret_s
 	return 0;
 }
 
-int local_stage_resume(struct backend *b, const char *name, uint64_t size, struct stage **ret_st,
-		       struct stow_err *err)
+int local_stage_resume(struct backend *b, const char *name, uint64_t size,
+		       const struct stage_hint *hint UNUSED, struct stage **ret_st, struct stow_err *err)
 {
 	const struct dir *dir = &local_from(b)->ingest;
 	CLEANUP(fd_closep) int fd = openat(dir->fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
