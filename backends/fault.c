@@ -296,7 +296,7 @@ int fault_new(struct backend *inner, struct fault_plan *plan, struct backend **r
 	struct fault *f = x_calloc(1, sizeof(*f));
 
 	(void)err; /* nothing here can fail; the signature is that of every backend's maker */
-	f->base.ops = &fault_ops;
+	f->base = (struct backend){ .ops = &fault_ops, .remote = inner->remote };
 	f->magic = FAULT_MAGIC;
 	f->inner = inner;
 	f->plan = plan;

@@ -59,7 +59,7 @@ enum backend_read_flags {
 
 /* All slots are required unless they say otherwise, and all may block unless they say otherwise. */
 struct backend_ops {
-	const char *name; /* "local", "mem", "fault" */
+	const char *name; /* "local", "s3", "mem", "fault" */
 
 	/* Frees the backend. No handle may be open. */
 	void (*free)(struct backend *b);
@@ -70,7 +70,7 @@ struct backend_ops {
 	int (*stat)(struct backend *b, const struct digest *d, uint64_t *ret_size, struct stow_err *err);
 
 	/* A handle for reading; NOT_FOUND if there is no such blob. It stays readable, with the same
-	 * bytes, when the blob is removed or published again meanwhile. */
+	 * bytes, when the blob is removed (but see `remote`) or published again meanwhile. */
 	int (*open)(struct backend *b, const struct digest *d, struct blob **ret_blob, struct stow_err *err);
 	void (*close)(struct blob *blob);
 
@@ -80,7 +80,7 @@ struct backend_ops {
 	int (*pread)(struct blob *blob, void *to, size_t n, uint64_t off, unsigned flags, size_t *ret_n,
 		     struct stow_err *err);
 
-	/* Removes the blob's bytes. NOT_FOUND if there is none. Open handles go on. */
+	/* Removes the blob's bytes. NOT_FOUND if there is none. Open handles go on, but see `remote`. */
 	int (*remove)(struct backend *b, const struct digest *d, struct stow_err *err);
 
 	/* Visits every blob, in no order. Blobs that come or go meanwhile may be seen or not; names
@@ -139,6 +139,10 @@ struct backend_ops {
  * struct. */
 struct backend {
 	const struct backend_ops *ops;
+	/* Its blobs are on another machine, and others may change them. So nobody goes through all of them
+	 * unless a person asks for that; and a handle whose blob has been removed may answer NOT_FOUND
+	 * (other bytes it never gives). */
+	bool remote;
 };
 struct blob {
 	struct backend *backend;
