@@ -18,8 +18,8 @@
  *
  * Threads: any, but creds_new, creds_wait and creds_free not on the transfer thread of `http`, which
  * they need to get on. One thread of its own does all that may block. */
-#ifndef STOWAGE_S3_CREDS_H
-#define STOWAGE_S3_CREDS_H
+#ifndef STOWAGE_BACKENDS_S3_CREDS_H
+#define STOWAGE_BACKENDS_S3_CREDS_H
 
 #include "backends/s3/s3_options.h"
 #include "content/base/buf.h"
