@@ -15,13 +15,12 @@ struct pass {
 /* One upload. The file stays where the bucket gave no clear answer. */
 static int abort_one(void *arg, struct dir *dir, const char *name, struct stow_err *err UNUSED)
 {
-	CLEANUP(sidecar_reset) struct sidecar sc;
+	CLEANUP(sidecar_reset) struct sidecar sc = { .fd = -1 };
 	struct pass *p = arg;
 	struct stow_err why;
 
 	if (!sidecar_name_condemned(name))
 		return 0;
-	sidecar_init(&sc);
 	if (sidecar_load_file(&sc, dir, name, &why) == 0) {
 		struct s3_upload u = { .key = sc.key, .id = sc.id };
 

@@ -552,9 +552,7 @@ static int read_now(struct object *o, uint8_t *to, size_t n, uint64_t off, struc
 int object_read(struct object *o, void *to, size_t n, uint64_t off, unsigned flags, struct stow_err *err)
 {
 	CHECK_OBJ(o, OBJECT_MAGIC);
-	assert(off <= o->size && n <= o->size - off);
-	if (n == 0)
-		return 0;
+	assert(n > 0 && off < o->size && n <= o->size - off);
 	if ((flags & BACKEND_READ_NOWAIT) != 0)
 		return read_now(o, to, n, off, err);
 	lock_take(&o->reader->lock);

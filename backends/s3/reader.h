@@ -29,9 +29,9 @@ void reader_free(struct reader *r);
 struct object *object_open(struct reader *r, const char *key, const struct s3_object *o);
 void object_close(struct object *o);
 
-/* As pread of backend.h, for `n` bytes within the object. An object that was written anew meanwhile with the
- * same size is the same, since its name says what its bytes are; NOT_FOUND once it is gone, DATA_LOSS if
- * it has another size. */
+/* As pread of backend.h, for one byte at least, all of them within the object. An object that was written
+ * anew meanwhile with the same size is the same, since its name says what its bytes are; NOT_FOUND once it is
+ * gone, DATA_LOSS if it has another size. */
 int object_read(struct object *o, void *to, size_t n, uint64_t off, unsigned flags,
 		struct stow_err *err) MUST_CHECK;
 

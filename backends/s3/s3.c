@@ -138,7 +138,7 @@ static int s3_pread(struct blob *blob, void *to, size_t n, uint64_t off, unsigne
 		n = 0;
 	else if (n > blob->size - off)
 		n = (size_t)(blob->size - off);
-	if (object_read(sb->object, to, n, off, flags, err) < 0)
+	if (n > 0 && object_read(sb->object, to, n, off, flags, err) < 0)
 		return -1;
 	*ret_n = n;
 	return 0;

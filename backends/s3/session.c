@@ -74,11 +74,11 @@ int s3_session_new(const struct s3_options *o, struct s3_session **ret_s, struct
 		.proxy = strcmp(o->proxy, "direct") == 0 ? "" : or_null(o->proxy),
 	};
 	CLEANUP(freep) char *agent = NULL;
-	char region[S3_REGION_MAX];
+	CLEANUP(freep) char *region = NULL;
 
 	if (*o->user_agent != '\0')
 		ho.user_agent = agent = x_asprintf("stowage/" STOWAGE_VERSION " %s", o->user_agent);
-	if (s3_options_region(o, region, err) < 0 || http_new(&ho, &s->http, err) < 0 ||
+	if (s3_options_region(o, &region, err) < 0 || http_new(&ho, &s->http, err) < 0 ||
 	    creds_new(o, region, s->http, &s->creds, err) < 0)
 		return -1;
 
