@@ -18,8 +18,9 @@
 #include "backends/s3/s3_options.h"
 #include "content/backend.h"
 
-/* `path` is a directory for the stages, made if it is missing (mode 0700). The options and what they point to
- * are borrowed for the backend's life. Does not wait for the network: a bucket that cannot be reached now
+/* `path` is a directory for the stages, made if it is missing (mode 0700); NULL: for looking, reading and
+ * removing alone, beside a daemon that may be running. What the options point to
+ * is borrowed for the backend's life. Does not wait for the network: a bucket that cannot be reached now
  * makes calls fail, not the start. */
 int s3_new(const struct s3_options *o, const char *path, struct backend **ret_b,
 	   struct stow_err *err) MUST_CHECK;

@@ -76,10 +76,12 @@ int s3_session_new(const struct s3_options *o, struct s3_session **ret_s, struct
 	CLEANUP(freep) char *agent = NULL;
 	CLEANUP(freep) char *region = NULL;
 
+	s->options = *o;
+
 	if (*o->user_agent != '\0')
 		ho.user_agent = agent = x_asprintf("stowage/" STOWAGE_VERSION " %s", o->user_agent);
 	if (s3_options_region(o, &region, err) < 0 || http_new(&ho, &s->http, err) < 0 ||
-	    creds_new(o, region, s->http, &s->creds, err) < 0)
+	    creds_new(&s->options, region, s->http, &s->creds, err) < 0)
 		return -1;
 
 	struct s3_creds_source source = {
@@ -88,7 +90,7 @@ int s3_session_new(const struct s3_options *o, struct s3_session **ret_s, struct
 		.refresh = source_refresh,
 		.release = source_release,
 	};
-	if (s3_client_new(o, s->http, &source, &s->client, err) < 0)
+	if (s3_client_new(&s->options, s->http, &source, &s->client, err) < 0)
 		return -1;
 	*ret_s = TAKE(s);
 	return 0;

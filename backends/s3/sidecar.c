@@ -207,12 +207,14 @@ void sidecar_add(struct sidecar *sc, const struct s3_part *part)
 void sidecar_remove(struct dir *dir, const char *stage)
 {
 	(void)unlinkat(dir->fd, upload_file(stage, "").s, 0);
+	(void)unlinkat(dir->fd, upload_file(stage, ".new").s, 0);
 }
 
 int sidecar_condemn(struct dir *dir, const char *stage, struct stow_err *err)
 {
 	struct file_name from = upload_file(stage, ""), to;
 
+	(void)unlinkat(dir->fd, upload_file(stage, ".new").s, 0);
 	snprintf(to.s, sizeof(to.s), "%s.%016" PRIx64 ".abort", stage, (uint64_t)clock_wall_ns());
 	if (renameat(dir->fd, from.s, dir->fd, to.s) < 0) {
 		if (errno == ENOENT)
@@ -220,20 +222,6 @@ int sidecar_condemn(struct dir *dir, const char *stage, struct stow_err *err)
 		return stow_fail_errno(err, errno, "rename %s/%s", dir->path, from.s);
 	}
 	return dir_sync(dir, err);
-}
-
-static int clean_one(void *arg UNUSED, struct dir *dir, const char *name, struct stow_err *err UNUSED)
-{
-	const char *dot = strrchr(name, '.');
-
-	if (dot != NULL && strcmp(dot, ".new") == 0)
-		(void)unlinkat(dir->fd, name, 0);
-	return 0;
-}
-
-int sidecar_clean(struct dir *dir, struct stow_err *err)
-{
-	return dir_each(dir, clean_one, NULL, err);
 }
 
 /* --- names --- */

@@ -47,6 +47,7 @@ static struct s3_stage *stage_new(struct backend *b)
 {
 	struct s3_stage *ss = x_calloc(1, sizeof(*ss));
 
+	assert(s3_from(b)->pool != NULL); /* made without a place for stages */
 	ss->base = (struct stage){ .backend = b };
 	ss->magic = STAGE_MAGIC;
 	return ss;
