@@ -1,5 +1,5 @@
 /* HTTP for the S3 backend: one transfer thread that runs libcurl's multi interface, and timers on it.
- * It knows nothing of S3: no signing, no retry, no redirect is followed. The only file that sees curl.
+ * It knows nothing of S3: no signing, no retry, no redirect is followed.
  *
  *   http_new → http_submit | http_perform | http_after … → http_free
  *
@@ -39,9 +39,11 @@ void http_freep(struct http **h);
 
 /* One request. Everything it points to is the caller's, and stays until `done`. */
 struct http_request {
-	const char *method;         /* "GET", "HEAD", "PUT", "POST", "DELETE" */
-	const char *url;            /* sent as it is: no part of the path is normalised */
-	const char *const *headers; /* "Name: value", ended by NULL; NULL: none. Host follows from the URL */
+	const char *method; /* "GET", "HEAD", "PUT", "POST", "DELETE" */
+	const char *url;    /* sent as it is: no part of the path is normalised */
+	/* "Name: value", ended by NULL; NULL: none. Host follows from the URL. A name without a value is
+	 * not sent. */
+	const char *const *headers;
 	/* The body of PUT and POST: read from any offset, more than once where a connection has died.
 	 * All `n` bytes, from memory or the page cache, or -1. */
 	uint64_t body_size;
@@ -54,8 +56,9 @@ struct http_request {
 	 * where the answer is an error anyway. */
 	size_t max_body;
 	bool no_proxy; /* go directly, whatever the options and the environment say */
-	/* Nanoseconds; 0: no limit. connect: name, TCP, TLS. first_byte: from the last byte sent to the
-	 * first one received. stall: between two bytes of a body, either way. total: all of it. */
+	/* Nanoseconds; 0: no limit (connect: libcurl's, 300 s). connect: name, TCP, TLS. first_byte: from the
+	 * last byte sent to the first one received. stall: between two bytes of a body, either way. total:
+	 * all of it. */
 	int64_t connect_ns, first_byte_ns, stall_ns, total_ns;
 };
 
@@ -74,12 +77,13 @@ const char *http_header(const struct http_response *r, const char *name);
 enum http_failure {
 	HTTP_ANSWERED,  /* no failure: any status */
 	HTTP_RESOLVE,   /* the name is not known (UNAVAILABLE) */
-	HTTP_CONNECT,   /* no connection, or not in time, to the server or the proxy (UNAVAILABLE) */
-	HTTP_TLS,       /* no handshake, or a certificate that is not trusted (FAILED_PRECONDITION) */
+	HTTP_CONNECT,   /* no connection or handshake, or not in time, server or proxy (UNAVAILABLE) */
+	HTTP_TLS,       /* a certificate that is not trusted (FAILED_PRECONDITION) */
 	HTTP_TIMEOUT,   /* first byte, stall, total (UNAVAILABLE) */
 	HTTP_BROKEN,    /* connection reset, answer cut off or no HTTP (UNAVAILABLE) */
 	HTTP_CANCELLED, /* http_cancel or http_free (CANCELLED) */
-	HTTP_REFUSED,   /* by our side: body_read or sink failed (their error), or the answer is too long */
+	HTTP_REFUSED,   /* by our side: body_read or sink failed (their error), the answer is too long
+			 * (RESOURCE_EXHAUSTED), the request is none (INVALID_ARGUMENT) */
 };
 
 struct http_transfer {

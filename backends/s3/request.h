@@ -6,8 +6,7 @@
  *   ExpiredToken, InvalidToken  the credentials are refreshed
  *   301, 307, 400 with another region for the bucket: the session signs for, and goes to, that region
  *
- * Threads: any may start a request; `done` runs on the transfer thread. Fetching credentials may block,
- * so it happens on the session's own thread where none are at hand. */
+ * Threads: any may start a request; `done` runs on the transfer thread. */
 #ifndef STOWAGE_BACKENDS_S3_REQUEST_H
 #define STOWAGE_BACKENDS_S3_REQUEST_H
 
@@ -19,18 +18,19 @@
 /* Credentials held: borrowed from their source, for as long as they are not released. */
 struct s3_creds {
 	struct sigv4_key key;
-	void *held; /* the source's own */
+	const void *held; /* the source's own */
 };
 
-/* Where credentials come from; any thread may call these at any time. */
+/* Where credentials come from. Called on any thread at any time, the transfer thread too: none of these
+ * may block. */
 struct s3_creds_source {
 	void *arg;
-	/* The ones to sign with now. With `wait` it may block (never called so on the transfer thread);
-	 * without, it is UNAVAILABLE where that would take the network or a file. */
-	int (*get)(void *arg, bool wait, struct s3_creds *ret_c, struct stow_err *err);
-	/* The server says that `old` has expired: newer ones. May block. NULL: nothing is newer. */
-	int (*refresh)(void *arg, const struct s3_creds *old, struct s3_creds *ret_c, struct stow_err *err);
-	/* Each that get and refresh returned. NULL: nothing to do. */
+	/* The ones to sign with now. UNAVAILABLE: none yet, and worth another try soon; any other failure
+	 * is the request's. */
+	int (*get)(void *arg, struct s3_creds *ret_c, struct stow_err *err);
+	/* The server does not take `failed` any longer: get newer ones meanwhile. NULL: there are none. */
+	void (*refresh)(void *arg, const struct s3_creds *failed);
+	/* Each that get returned. NULL: nothing to do. */
 	void (*release)(void *arg, struct s3_creds *c);
 };
 
