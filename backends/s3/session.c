@@ -3,40 +3,26 @@
 #include "backends/s3/creds.h"
 #include "backends/s3/http.h"
 #include "backends/s3/request.h"
-#include "content/base/clock.h"
 #include "content/base/mem.h"
 
-/* How long a request that may wait waits for its first credentials, or for newer ones. */
-static const int64_t CREDS_WAIT_NS = 30 * NSEC_PER_SEC;
-
-static void held_set(struct s3_creds *c, const struct creds_snapshot *snapshot)
-{
-	bool token = *snapshot->session_token != '\0';
-
-	c->key = (struct sigv4_key){
-		.access_key = snapshot->access_key,
-		.secret_key = snapshot->secret_key,
-		.session_token = token ? snapshot->session_token : NULL,
-	};
-	c->held = (void *)(uintptr_t)snapshot;
-}
-
-static int source_get(void *arg, bool wait, struct s3_creds *ret_c, struct stow_err *err)
+static int source_get(void *arg, struct s3_creds *ret_c, struct stow_err *err)
 {
 	const struct creds_snapshot *snapshot;
 
-	if (wait && creds_wait(arg, clock_mono_ns() + CREDS_WAIT_NS, err) < 0)
-		return -1;
 	if (creds_get(arg, &snapshot, err) < 0)
 		return -1;
-	held_set(ret_c, snapshot);
+	*ret_c = (struct s3_creds){
+		.key = { .access_key = snapshot->access_key, .secret_key = snapshot->secret_key },
+		.held = snapshot,
+	};
+	if (*snapshot->session_token != '\0')
+		ret_c->key.session_token = snapshot->session_token;
 	return 0;
 }
 
-static int source_refresh(void *arg, const struct s3_creds *old, struct s3_creds *ret_c, struct stow_err *err)
+static void source_refresh(void *arg, const struct s3_creds *failed)
 {
-	creds_refresh(arg, old->held);
-	return source_get(arg, true, ret_c, err);
+	creds_refresh(arg, failed->held);
 }
 
 static void source_release(void *arg UNUSED, struct s3_creds *c)

@@ -265,14 +265,16 @@ void upload_pump_locked(struct upload *u)
 void upload_pump_run(struct job *j)
 {
 	struct upload *u = CONTAINER_OF(j, struct upload, pump);
-	struct stow_err err = { 0 };
 	uint64_t end = 0, total;
+	struct stow_err err;
 	unsigned n = 0;
+	int begun;
 
 	lock_take(&u->lock);
 	total = u->total;
 	lock_release(&u->lock);
-	if (upload_begin(u, total, &err) == 0 && u->state == UPLOAD_OPEN) {
+	begun = upload_begin(u, total, &err);
+	if (begun == 0 && u->state == UPLOAD_OPEN) {
 		lock_take(&u->lock);
 		n = whole_parts_locked(u, &end);
 		lock_release(&u->lock);
@@ -280,7 +282,7 @@ void upload_pump_run(struct job *j)
 	}
 	LOCK_SCOPE(&u->lock);
 	u->pumping = false;
-	if (err.code != STOW_OK && u->failure.code == STOW_OK)
+	if (begun < 0 && u->failure.code == STOW_OK)
 		u->failure = err;
 	upload_pump_locked(u);
 	pthread_cond_broadcast(&u->change);
