@@ -305,18 +305,18 @@ static bool belongs(const struct stream *st, uint64_t off)
 
 /* The stream that a read at `off` goes on with, or a new one for it in place of the one that was not used for
  * longest. A new one has no window yet, unless it begins at the beginning. */
-static struct stream *stream_locked(struct object *o, uint64_t off, bool *ret_new)
+static struct stream *stream_locked(struct object *o, uint64_t off, bool *ret_fresh)
 {
 	struct stream *oldest = &o->streams[0];
 
-	*ret_new = false;
+	*ret_fresh = false;
 	for (struct stream *st = o->streams; st < o->streams + STREAMS; st++) {
 		if (belongs(st, off))
 			return st;
 		if (st->used_ns < oldest->used_ns)
 			oldest = st;
 	}
-	*ret_new = true;
+	*ret_fresh = true;
 	*oldest = (struct stream){ .next = off, .ahead = off, .window = 1 };
 	return oldest;
 }
@@ -382,19 +382,19 @@ static void fetch_ahead_locked(struct object *o, struct stream *st)
 static void stream_advance_locked(struct object *o, uint64_t off, size_t n)
 {
 	struct reader *r = o->reader;
-	bool new;
-	struct stream *st = stream_locked(o, off, &new);
+	bool fresh;
+	struct stream *st = stream_locked(o, off, &fresh);
 
 	stream_used_locked(r, st);
 	/* A read that is made again, since it had no leave to wait, is no progress. */
 	if (off + n > st->next) {
-		if (new &&off > 0)
+		st->next = off + n;
+		if (fresh && off > 0)
 			st->window = 1;
 		else if (st->window < WINDOW_START)
 			st->window = WINDOW_START;
-		else if (st->ahead - st->next <= st->window - st->window / 4)
-			st->window *= 2;
-		st->next = off + n;
+		else if (st->ahead <= st->next + st->window - st->window / 4)
+			st->window *= 2; /* a segment has been of use */
 	}
 	if (st->window > window_max(r))
 		st->window = window_max(r);

@@ -174,16 +174,16 @@ static int format(const struct sidecar *sc, struct buf *b, struct stow_err *err)
 
 int sidecar_save(struct sidecar *sc, struct dir *dir, const char *stage, struct stow_err *err)
 {
-	struct file_name name = upload_file(stage, ""), new = upload_file(stage, ".new");
+	struct file_name name = upload_file(stage, ""), temp = upload_file(stage, ".new");
 	CLEANUP(buf_free) struct buf b;
 	CLEANUP(fd_closep) int fd = -1;
 
 	buf_init(&b, FILE_MAX);
 	if (format(sc, &b, err) < 0)
 		return -1;
-	fd = openat(dir->fd, new.s, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+	fd = openat(dir->fd, temp.s, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0 || write_text(fd, &b) < 0 || fdatasync(fd) < 0 ||
-	    renameat(dir->fd, new.s, dir->fd, name.s) < 0)
+	    renameat(dir->fd, temp.s, dir->fd, name.s) < 0)
 		return stow_fail_errno(err, errno, "write %s/%s", dir->path, name.s);
 	if (dir_sync(dir, err) < 0)
 		return -1;

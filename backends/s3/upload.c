@@ -146,6 +146,7 @@ static void take_over(struct upload *u, uint64_t size)
 	while (u->pumping)
 		lock_wait(&u->lock, &u->change);
 	u->stopping = false;
+	u->round++;
 	u->failure = (struct stow_err){ 0 };
 	if (u->state == UPLOAD_THERE)
 		u->state = UPLOAD_NONE;

@@ -22,6 +22,7 @@ struct upload_slot {
 	struct upload *upload;
 	uint64_t offset; /* of the part, in the source */
 	unsigned number; /* 0: the slot is free */
+	unsigned round;  /* the upload's, when it was started */
 };
 
 struct upload {
@@ -45,7 +46,10 @@ struct upload {
 	bool eager;     /* the pump may be queued */
 	bool stopping;  /* nothing new is sent */
 	unsigned active;
-	struct stow_err failure; /* of the first part that failed since the last start; code OK: none */
+	unsigned round; /* counts the calls of upload_finish() */
+	/* Of the first part of this round that has failed; code OK: none. One of an earlier round is sent
+	 * again. */
+	struct stow_err failure;
 	struct upload_part *parts;
 	unsigned n_parts;
 	struct upload_slot *slots; /* upload_concurrency of them */

@@ -91,6 +91,7 @@ bool upload_send(struct upload *u, unsigned n, uint64_t end)
 		p->size = length;
 		slot->upload = u;
 		slot->number = number;
+		slot->round = u->round;
 		slot->offset = part_offset(u->record.part_size, number);
 		u->active++;
 		lock_release(&u->lock);
@@ -112,7 +113,7 @@ static void part_done(struct s3_op *op)
 		sidecar_add(&u->record, &op->part);
 	} else {
 		p->state = PART_UNSENT;
-		if (u->failure.code == STOW_OK)
+		if (slot->round == u->round && u->failure.code == STOW_OK)
 			u->failure = op->err;
 	}
 	slot->number = 0;
