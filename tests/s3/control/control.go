@@ -104,6 +104,13 @@ func (s *Settings[T]) Get() T {
 	return s.value
 }
 
+// Update changes the value under the lock; f must not change what it refers to.
+func (s *Settings[T]) Update(f func(*T)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f(&s.value)
+}
+
 // Change replaces what the JSON names; with reset the rest becomes what it was at the start.
 func (s *Settings[T]) Change(from io.Reader, reset bool) error {
 	s.mu.Lock()

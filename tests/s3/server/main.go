@@ -22,6 +22,8 @@ import (
 	"strings"
 	"syscall"
 
+	"stowage/s3/faults"
+	"stowage/s3/identity"
 	"stowage/s3/strict"
 )
 
@@ -124,8 +126,35 @@ func runS3(args []string) error {
 	return c.run(s, s.Control(), nil)
 }
 
+func runFaults(args []string) error {
+	c := newFlags("faults")
+	upstream := c.String("upstream", "", "`URL` of the S3 server, without a path")
+	c.Parse(args)
+	if *upstream == "" {
+		return fmt.Errorf("-upstream is missing")
+	}
+	p := faults.New(*upstream)
+	return c.run(p, p.Control(), p.Listener)
+}
+
+// controlled is what the servers for credentials are.
+type controlled interface {
+	http.Handler
+	Control() http.Handler
+}
+
+func runIdentity(name string, s controlled) func([]string) error {
+	return func(args []string) error {
+		c := newFlags(name)
+		c.Parse(args)
+		return c.run(s, s.Control(), nil)
+	}
+}
+
 func main() {
-	commands := map[string]func([]string) error{"s3": runS3}
+	commands := map[string]func([]string) error{"s3": runS3, "faults": runFaults,
+		"sts": runIdentity("sts", identity.NewSTS()), "container": runIdentity("container", identity.NewContainer()),
+		"imds": runIdentity("imds", identity.NewIMDS())}
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
 		fmt.Fprintln(os.Stderr, "usage: server s3|faults|sts|container|imds [FLAGS]")
 		os.Exit(2)
