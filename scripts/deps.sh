@@ -9,7 +9,8 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 build=(gcc g++ libc6-dev meson ninja-build pkg-config libgrpc-dev libprotobuf-c-dev protobuf-c-compiler
-	liblmdb-dev libssl-dev libtomlplusplus-dev libjansson-dev libre2-dev libcmocka-dev)
+	liblmdb-dev libssl-dev libtomlplusplus-dev libjansson-dev libre2-dev libcurl4-openssl-dev libexpat1-dev
+	libcmocka-dev)
 demo=(curl jq busybox-static libseccomp2)
 go=(golang-go golang-github-containerd-containerd-dev)
 checks=(clang libclang-rt-14-dev llvm clang-format universal-ctags bats git)
