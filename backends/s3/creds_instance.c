@@ -7,6 +7,8 @@
 #include "content/base/clock.h"
 #include "content/base/mem.h"
 
+#include <ctype.h>
+
 #define ROLES "/latest/meta-data/iam/security-credentials/"
 
 struct instance {
@@ -107,10 +109,15 @@ static int get_role(const struct instance *in, const char *token, char **ret_rol
 		return stow_fail(err, STOW_FAILED_PRECONDITION, "%s", none);
 	if (r.status != 200)
 		return creds_refused("the instance metadata service, for the role", &r, err);
-	while (n < r.body.len && r.body.p[n] > 0x20 && r.body.p[n] < 0x7f && !strchr("/?#%", r.body.p[n]))
+	while (n < r.body.len && !strchr("\r\n", r.body.p[n]))
 		n++;
 	if (n == 0)
 		return stow_fail(err, STOW_FAILED_PRECONDITION, "%s", none);
+	/* It becomes a part of a path. */
+	for (size_t i = 0; i < n; i++)
+		if (!isalnum(r.body.p[i]) && !strchr("+=,.@-_", r.body.p[i]))
+			return stow_fail(err, STOW_FAILED_PRECONDITION,
+					 "the instance metadata service gave a role's name that is none");
 	*ret_role = x_strndup((const char *)r.body.p, n);
 	return 0;
 }
