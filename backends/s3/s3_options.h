@@ -3,8 +3,8 @@
  *
  * All strings are borrowed, and never NULL: "" is "not set". They are checked by the configuration
  * already, so that nobody has to look for control characters or for a missing host again. */
-#ifndef STOWAGE_S3_OPTIONS_H
-#define STOWAGE_S3_OPTIONS_H
+#ifndef STOWAGE_BACKENDS_S3_OPTIONS_H
+#define STOWAGE_BACKENDS_S3_OPTIONS_H
 
 #include "content/base/err.h"
 
@@ -74,12 +74,11 @@ struct s3_options {
 	unsigned max_attempts;       /* of one request, the first one counted */
 };
 
-enum { S3_REGION_MAX = 64 };
 /* The region to sign for: the configured one; else the `region` of the profile that the credentials
  * would come from; else "us-east-1" where there is an endpoint of its own, since such servers rarely
- * care. FAILED_PRECONDITION where nothing says it. ($AWS_REGION is a part of the configuration.) */
-int s3_options_region(const struct s3_options *o, char ret_region[S3_REGION_MAX],
-		      struct stow_err *err) MUST_CHECK;
+ * care. FAILED_PRECONDITION where nothing says it. ($AWS_REGION is a part of the configuration.) The
+ * caller frees it. */
+int s3_options_region(const struct s3_options *o, char **ret_region, struct stow_err *err) MUST_CHECK;
 
 /* `pairs` ("key=value,key=value") as a header's value; the caller frees it. NULL for "". */
 char *s3_tagging_header(const char *pairs);     /* x-amz-tagging: a URL query */
