@@ -21,6 +21,7 @@
 #ifndef STOWAGE_BACKENDS_S3_CREDS_H
 #define STOWAGE_BACKENDS_S3_CREDS_H
 
+#include "backends/s3/request.h"
 #include "backends/s3/s3_options.h"
 #include "content/base/buf.h"
 
@@ -61,6 +62,9 @@ int creds_wait(struct creds *c, int64_t until_ns, struct stow_err *err) MUST_CHE
  * ones of the moment, a refresh is started, and creds_get fails with UNAVAILABLE until it is done. Does
  * not wait. */
 void creds_refresh(struct creds *c, const struct creds_snapshot *failed);
+
+/* The same as the client takes it; borrows `c`. */
+struct s3_creds_source creds_source(struct creds *c);
 
 /* For people, in lines: which provider was chosen and why the ones before it were not, until when
  * the credentials are good, what the last refresh said. No secrets. */
