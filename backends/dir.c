@@ -126,7 +126,7 @@ int dir_each(struct dir *dir, dir_visit *visit, void *arg, struct stow_err *err)
 	return 0;
 }
 
-ssize_t file_read(int fd, void *to, size_t n, uint64_t off)
+ssize_t pread_full(int fd, void *to, size_t n, uint64_t off)
 {
 	size_t done = 0;
 

@@ -42,6 +42,6 @@ typedef int dir_visit(void *arg, struct dir *dir, const char *name, struct stow_
 int dir_each(struct dir *dir, dir_visit *visit, void *arg, struct stow_err *err) MUST_CHECK;
 
 /* Reads up to `n` bytes of `fd` at `off`. Short only at the end of the file. -1 with errno set. */
-ssize_t file_read(int fd, void *to, size_t n, uint64_t off);
+ssize_t pread_full(int fd, void *to, size_t n, uint64_t off);
 
 #endif

@@ -254,7 +254,7 @@ int spool_read(struct spool *sp, void *to, size_t n, uint64_t off, size_t *ret_n
 		n = 0;
 	else if (n > size - off)
 		n = (size_t)(size - off);
-	r = file_read(sp->fd, to, n, off);
+	r = pread_full(sp->fd, to, n, off);
 	if (r < 0)
 		return fail_stage(&sp->home->dir, sp->name, errno, "read stage", err);
 	if ((size_t)r < n)

@@ -110,7 +110,7 @@ static bool read_nowait(const struct local *l, int fd, void *to, size_t n, uint6
 	size_t done = 0;
 
 	if (l->ingest.in_ram) /* which has no RWF_NOWAIT, and no need of it */
-		return file_read(fd, to, n, off) == (ssize_t)n;
+		return pread_full(fd, to, n, off) == (ssize_t)n;
 	while (done < n) {
 		struct iovec v = { .iov_base = (char *)to + done, .iov_len = n - done };
 		ssize_t r = preadv2(fd, &v, 1, (off_t)(off + done), RWF_NOWAIT);
@@ -142,7 +142,7 @@ static int local_pread(struct blob *blob, void *to, size_t n, uint64_t off, unsi
 		*ret_n = n;
 		return 0;
 	}
-	r = file_read(lb->fd, to, n, off);
+	r = pread_full(lb->fd, to, n, off);
 	if (r < 0)
 		return fail_blob(&l->alg[lb->digest.alg], &lb->digest, errno, "read", err);
 	if ((size_t)r < n) {

@@ -111,7 +111,7 @@ int sidecar_load_file(struct sidecar *sc, struct dir *dir, const char *file, str
 
 	if (fd >= 0) {
 		text = x_malloc(FILE_MAX + 1);
-		n = file_read(fd, text, FILE_MAX, 0);
+		n = pread_full(fd, text, FILE_MAX, 0);
 	}
 	if (n < 0 && errno == ENOENT)
 		return stow_fail(err, STOW_NOT_FOUND, "%s/%s: not found", dir->path, file);
