@@ -298,20 +298,21 @@ void object_close(struct object *o)
 
 /* --- streams --- */
 
-static bool belongs(const struct stream *st, uint64_t off)
+/* A read that is made again begins where the last one did, not where it ended. */
+static bool belongs(const struct stream *st, uint64_t off, size_t n)
 {
-	return st->window > 0 && off + STREAM_BACK >= st->next && off <= st->next + STREAM_FORWARD;
+	return st->window > 0 && off + n + STREAM_BACK >= st->next && off <= st->next + STREAM_FORWARD;
 }
 
 /* The stream that a read at `off` goes on with, or a new one for it in place of the one that was not used for
  * longest. A new one has no window yet, unless it begins at the beginning. */
-static struct stream *stream_locked(struct object *o, uint64_t off, bool *ret_fresh)
+static struct stream *stream_locked(struct object *o, uint64_t off, size_t n, bool *ret_fresh)
 {
 	struct stream *oldest = &o->streams[0];
 
 	*ret_fresh = false;
 	for (struct stream *st = o->streams; st < o->streams + STREAMS; st++) {
-		if (belongs(st, off))
+		if (belongs(st, off, n))
 			return st;
 		if (st->used_ns < oldest->used_ns)
 			oldest = st;
@@ -383,7 +384,7 @@ static void stream_advance_locked(struct object *o, uint64_t off, size_t n)
 {
 	struct reader *r = o->reader;
 	bool fresh;
-	struct stream *st = stream_locked(o, off, &fresh);
+	struct stream *st = stream_locked(o, off, n, &fresh);
 
 	stream_used_locked(r, st);
 	/* A read that is made again, since it had no leave to wait, is no progress. */

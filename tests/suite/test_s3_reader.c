@@ -75,14 +75,33 @@ static void read_ok(size_t n, uint64_t off)
 	assert_memory_equal(env.to, env.bytes + off, n);
 }
 
-static void reads_in_order_are_fetched_once(void **state)
+/* As a client of the store does: without leave to wait first. */
+static void read_through(size_t step)
+{
+	struct stow_err err;
+
+	for (uint64_t off = 0; off < SIZE; off += step) {
+		if (object_read(env.o, env.to, step, off, BACKEND_READ_NOWAIT, &err) < 0) {
+			assert_int_equal(err.code, STOW_UNAVAILABLE);
+			read_ok(step, off);
+		}
+		assert_memory_equal(env.to, env.bytes + off, step);
+	}
+	assert_int_equal(stats().fetched, SIZE);
+	assert_in_range(stats().fetches, 1, 30);
+	assert_true(stats().memory_peak <= MEMORY);
+}
+
+static void small_reads_in_order_are_fetched_once(void **state)
 {
 	(void)state;
-	for (uint64_t off = 0; off < SIZE; off += 32 * KIB)
-		read_ok(32 * KIB, off);
-	assert_int_equal(stats().fetched, SIZE);
-	assert_in_range(stats().fetches, 1, 40);
-	assert_true(stats().memory_peak <= MEMORY);
+	read_through(32 * KIB);
+}
+
+static void large_reads_in_order_are_fetched_once(void **state)
+{
+	(void)state;
+	read_through(MIB);
 }
 
 static void small_reads_at_random_fetch_little(void **state)
@@ -247,7 +266,8 @@ int main(void)
 #f, f, setup, teardown, NULL                                                                 \
 	}
 	const struct CMUnitTest tests[] = {
-		CASE(reads_in_order_are_fetched_once),
+		CASE(small_reads_in_order_are_fetched_once),
+		CASE(large_reads_in_order_are_fetched_once),
 		CASE(small_reads_at_random_fetch_little),
 		CASE(the_beginning_is_read_ahead),
 		CASE(reads_of_any_size_and_place),
