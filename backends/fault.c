@@ -172,29 +172,29 @@ static struct stage *fault_stage_new(struct backend *b, struct stage *inner)
 	return &fs->base;
 }
 
-static int fault_stage_create(struct backend *b, const char *name, struct stage **ret_st,
-			      struct stow_err *err)
+static int fault_stage_create(struct backend *b, const char *name, const struct stage_hint *hint,
+			      struct stage **ret_st, struct stow_err *err)
 {
 	struct fault *f = fault_from(b);
 	struct stage *inner;
 
 	if (fault_check(f, FAULT_STAGE_CREATE, "stage_create", err) < 0)
 		return -1;
-	if (backend_stage_create(f->inner, name, &inner, err) < 0)
+	if (backend_stage_create(f->inner, name, hint, &inner, err) < 0)
 		return -1;
 	*ret_st = fault_stage_new(b, inner);
 	return 0;
 }
 
-static int fault_stage_resume(struct backend *b, const char *name, uint64_t size, struct stage **ret_st,
-			      struct stow_err *err)
+static int fault_stage_resume(struct backend *b, const char *name, uint64_t size,
+			      const struct stage_hint *hint, struct stage **ret_st, struct stow_err *err)
 {
 	struct fault *f = fault_from(b);
 	struct stage *inner;
 
 	if (fault_check(f, FAULT_STAGE_RESUME, "stage_resume", err) < 0)
 		return -1;
-	if (backend_stage_resume(f->inner, name, size, &inner, err) < 0)
+	if (backend_stage_resume(f->inner, name, size, hint, &inner, err) < 0)
 		return -1;
 	*ret_st = fault_stage_new(b, inner);
 	return 0;
@@ -296,7 +296,7 @@ int fault_new(struct backend *inner, struct fault_plan *plan, struct backend **r
 	struct fault *f = x_calloc(1, sizeof(*f));
 
 	(void)err; /* nothing here can fail; the signature is that of every backend's maker */
-	f->base.ops = &fault_ops;
+	f->base = (struct backend){ .ops = &fault_ops, .remote = inner->remote };
 	f->magic = FAULT_MAGIC;
 	f->inner = inner;
 	f->plan = plan;

@@ -242,7 +242,8 @@ static struct stage *mem_stage_new(struct backend *b, const char *name, struct b
 	return &ms->base;
 }
 
-static int mem_stage_create(struct backend *b, const char *name, struct stage **ret_st, struct stow_err *err)
+static int mem_stage_create(struct backend *b, const char *name, const struct stage_hint *hint UNUSED,
+			    struct stage **ret_st, struct stow_err *err)
 {
 	struct mem *m = mem_from(b);
 	LOCK_SCOPE(&m->lock);
@@ -258,8 +259,8 @@ static int mem_stage_create(struct backend *b, const char *name, struct stage **
 	return 0;
 }
 
-static int mem_stage_resume(struct backend *b, const char *name, uint64_t size, struct stage **ret_st,
-			    struct stow_err *err)
+static int mem_stage_resume(struct backend *b, const char *name, uint64_t size,
+			    const struct stage_hint *hint UNUSED, struct stage **ret_st, struct stow_err *err)
 {
 	struct mem *m = mem_from(b);
 	LOCK_SCOPE(&m->lock);

@@ -1,7 +1,7 @@
 #include "cmd/access.h"
 
-#include "backends/backends.h"
 #include "cmd/output.h"
+#include "cmd/storage.h"
 #include "content/base/mem.h"
 
 #include <limits.h>
@@ -71,7 +71,7 @@ static int open_store(struct owner *o, const struct conf *c, const char *command
 	struct store_opened opened;
 	struct store_options so = { .root = c->root, .bytes = c->local.path };
 
-	if (local_new(c->local.path, &so.backend, err) < 0 || store_open(&so, &o->store, &opened, err) < 0)
+	if (storage_open(c, &so.backend, err) < 0 || store_open(&so, &o->store, &opened, err) < 0)
 		return -1;
 	if (*opened.set_aside)
 		output_message(command,

@@ -6,6 +6,7 @@
 #include "cmd/import_place.h"
 #include "cmd/interrupt.h"
 #include "cmd/output.h"
+#include "cmd/storage.h"
 #include "content/base/mem.h"
 
 #include <inttypes.h>
@@ -212,6 +213,10 @@ static int open_all(struct import *im, struct stow_err *err)
 {
 	const char *local = im->conf->local.path;
 
+	if (!storage_is_local(im->conf))
+		return stow_fail(err, STOW_UNIMPLEMENTED,
+				 "import fills the local directory, but this store's blobs are in a bucket "
+				 "(remote.type): push or pull them");
 	if (source_open(&im->source, from, err) < 0)
 		return -1;
 	if (!dry_run && (owner_open(im->conf, SPEC.command, &im->owner, err) < 0 ||

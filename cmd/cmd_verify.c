@@ -1,17 +1,16 @@
 /* stowage verify: reads every blob and compares it with its name. */
-#include "backends/backends.h"
 #include "cmd/check.h"
 #include "cmd/commands.h"
 #include "cmd/flags.h"
 #include "cmd/interrupt.h"
 #include "cmd/output.h"
 #include "cmd/quarantine.h"
+#include "cmd/storage.h"
 #include "conf/parse.h"
 #include "content/base/mem.h"
 
 #include <errno.h>
 #include <stdarg.h>
-#include <sys/stat.h>
 
 static bool quarantine;
 static const char *rate_limit;
@@ -37,7 +36,9 @@ static const struct flags_spec SPEC = {
 		"  missing     recorded, but there are no bytes\n"
 		"  unreadable  the disk refuses them\n"
 		"  forbidden   you may not read them\n"
-		"  extra       bytes without a record, which the daemon adopts; no mistake, and not read\n"
+		"  extra       bytes without a record, which the daemon adopts; no mistake, and not read "
+		"(not "
+		"looked for in a bucket)\n"
 		"The exit status is 1 if anything but extra was found, or a named blob does not exist.\n\n"
 		"After --quarantine a blob can be pulled again. containerd, which keeps a list of its own, "
 		"pulls\n"
@@ -378,15 +379,13 @@ static int lookup_meta(void *arg, const struct digest *d, uint64_t *ret_size, st
 
 static int open_all(struct verify *v, struct stow_err *err)
 {
-	CLEANUP(freep) char *blobs = x_asprintf("%s/blobs", v->conf->local.path);
-	struct stat st;
-
-	/* A wrong path must not become a new, empty store in which everything is missing. */
-	if (access_read(v->conf, &v->meta, err) < 0)
-		return -1;
-	if (stat(blobs, &st) < 0)
-		return stow_fail_errno(err, errno, "no blobs below local.path: %s", blobs);
-	if (local_new(v->conf->local.path, &v->backend, err) < 0)
+	if (quarantine && !storage_is_local(v->conf))
+		return stow_fail(
+			err, STOW_UNIMPLEMENTED,
+			"--quarantine moves files, but the blobs are in a bucket: what is damaged there, "
+			"remove with \"ctr content rm\"");
+	/* The database first: a wrong root must not become a new, empty store. */
+	if (access_read(v->conf, &v->meta, err) < 0 || storage_open_beside(v->conf, &v->backend, err) < 0)
 		return -1;
 	v->check.backend = v->backend;
 	v->check.lookup = lookup_meta;
@@ -409,7 +408,8 @@ static int run(struct verify *v, const struct digest *named, size_t n, struct st
 		result = check_named(v, named, n, err);
 	else
 		result = check_rows(v, err);
-	if (result == 0 && n == 0 && !stopped(v))
+	/* In a bucket there may be many that are no concern of this store. */
+	if (result == 0 && n == 0 && !stopped(v) && !v->backend->remote)
 		result = find_extra(v, err);
 	progress_clear(&v->progress);
 	if (result == 0 && quarantine && v->n_problems > 0 && !stopped(v))

@@ -111,11 +111,12 @@ static int copy(struct place *p, int fd, const struct digest *d, struct stow_err
 {
 	CLEANUP(stage_closep) struct stage *st = NULL;
 	char name[STAGE_NAME_LEN + 1];
+	struct stage_hint hint = { .digest = *d };
 	struct stow_err ignored;
 	uint64_t n;
 
 	make_stage_name(name);
-	if (backend_stage_create(p->backend, name, &st, err) < 0)
+	if (backend_stage_create(p->backend, name, &hint, &st, err) < 0)
 		return -1;
 	if (drain(p, fd, d, st, &n, err) < 0 || stage_publish(st, d, err) < 0) {
 		(void)!backend_stage_discard(p->backend, name, &ignored);

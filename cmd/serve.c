@@ -1,8 +1,8 @@
 /* stowage serve: the daemon, from its configuration to its end. */
-#include "backends/backends.h"
 #include "cmd/commands.h"
 #include "cmd/flags.h"
 #include "cmd/notify.h"
+#include "cmd/storage.h"
 #include "cmd/upkeep.h"
 #include "content/base/log.h"
 #include "content/base/mem.h"
@@ -84,7 +84,7 @@ static int open_store(struct daemon *d, struct stow_err *err)
 	struct store_opened opened;
 	struct store_options o = { .root = d->conf->root, .bytes = d->conf->local.path };
 
-	if (local_new(d->conf->local.path, &backend, err) < 0)
+	if (storage_open(d->conf, &backend, err) < 0)
 		return -1;
 	o.backend = backend;
 	if (store_open(&o, &d->store, &opened, err) < 0)
@@ -123,7 +123,7 @@ static void start(struct daemon *d)
 		.max_message = (size_t)c->grpc.max_message_size,
 		.root = c->root,
 		.address = c->grpc.address,
-		.backend = "local",
+		.backend = storage_name(c),
 		.reconciling = upkeep_reconciling(d->upkeep),
 	});
 	log_info("serving", LOG_S("address", c->grpc.address), LOG_S("root", c->root),

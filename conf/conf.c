@@ -2,36 +2,18 @@
 #include "conf/conf.h"
 
 #include "conf/conf_internal.h"
+#include "conf/parse.h"
 #include "content/base/buf.h"
 #include "content/base/mem.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 
 #define VARIABLE_FILE CONF_VARIABLE_PREFIX "CONFIG"
 
 enum { FILE_MAX = 256 * 1024 };
-
-PRINTF(2, 3) static void add_error(struct conf_errors *errors, const char *fmt, ...)
-{
-	va_list ap;
-	if (errors->n == CONF_ERRORS_MAX) {
-		errors->left_off++;
-		return;
-	}
-	char *line = errors->line[errors->n++];
-	va_start(ap, fmt);
-	int n = vsnprintf(line, CONF_ERROR_LINE, fmt, ap);
-	va_end(ap);
-	if (n >= CONF_ERROR_LINE)
-		memcpy(line + CONF_ERROR_LINE - 4, "...", 4);
-	/* Names of files and of keys may hold anything; a line stays a line. */
-	for (char *p = line; *p; p++)
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			*p = '?';
-}
 
 /* Documents. */
 
@@ -57,21 +39,22 @@ static bool take_entry(void *arg, const struct toml_entry *e)
 
 	if (!k && conf_section_find(e->key)) {
 		if (e->type != TOML_TABLE)
-			add_error(doc->errors, "%s:%u: %s: expected a table, found %s", doc->name, e->line,
-				  e->key, type_names[e->type]);
+			conf_add_error(doc->errors, "%s:%u: %s: expected a table, found %s", doc->name,
+				       e->line, e->key, type_names[e->type]);
 		return true;
 	}
 	if (!k) {
 		char hint[CONF_HINT_MAX];
 		conf_key_hint(e->key, hint);
-		add_error(doc->errors, "%s:%u: %s: unknown key%s", doc->name, e->line, e->key, hint);
+		conf_add_error(doc->errors, "%s:%u: %s: unknown key%s", doc->name, e->line, e->key, hint);
 	} else if (!(k->kind->types & 1u << e->type)) {
-		add_error(doc->errors, "%s:%u: %s: expected %s, found %s", doc->name, e->line, e->key,
-			  k->kind->expected, type_names[e->type]);
+		conf_add_error(doc->errors, "%s:%u: %s: expected %s, found %s", doc->name, e->line, e->key,
+			       k->kind->expected, type_names[e->type]);
 	} else if (e->text && strlen(e->text) != e->len) {
-		add_error(doc->errors, "%s:%u: %s: the string has a NUL in it", doc->name, e->line, e->key);
+		conf_add_error(doc->errors, "%s:%u: %s: the string has a NUL in it", doc->name, e->line,
+			       e->key);
 	} else if (conf_key_set(k, doc->conf, v, &err) < 0) {
-		add_error(doc->errors, "%s:%u: %s: %s", doc->name, e->line, e->key, err.msg);
+		conf_add_error(doc->errors, "%s:%u: %s: %s", doc->name, e->line, e->key, err.msg);
 	}
 	return false;
 }
@@ -84,9 +67,9 @@ void conf_apply_text(struct conf *c, const char *name, const char *text, size_t 
 	if (toml_read(text, n, take_entry, &doc, &err) == 0)
 		return;
 	if (err.line == 0)
-		add_error(errors, "%s: %s", name, err.msg);
+		conf_add_error(errors, "%s: %s", name, err.msg);
 	else
-		add_error(errors, "%s:%u:%u: %s", name, err.line, err.column, err.msg);
+		conf_add_error(errors, "%s:%u:%u: %s", name, err.line, err.column, err.msg);
 }
 
 /* Files. */
@@ -119,11 +102,11 @@ static void apply_file(struct conf *c, const char *path, bool optional, struct c
 	if (fd < 0 && errno == ENOENT && optional)
 		return;
 	if (fd < 0) {
-		add_error(errors, "%s: cannot be read: %s", path, strerrordesc_np(errno));
+		conf_add_error(errors, "%s: cannot be read: %s", path, strerrordesc_np(errno));
 		return;
 	}
 	if (read_all(fd, &text, &err) < 0) {
-		add_error(errors, "%s: cannot be read: %s", path, err.msg);
+		conf_add_error(errors, "%s: cannot be read: %s", path, err.msg);
 		return;
 	}
 	c->files = x_reallocarray(c->files, c->n_files + 1, sizeof(*c->files));
@@ -153,7 +136,7 @@ static void apply_directory(struct conf *c, const char *file, struct conf_errors
 	int n = scandir(dir, &entries, is_toml_file, by_name);
 
 	if (n < 0 && errno != ENOENT)
-		add_error(errors, "%s: cannot be read: %s", dir, strerrordesc_np(errno));
+		conf_add_error(errors, "%s: cannot be read: %s", dir, strerrordesc_np(errno));
 	for (int i = 0; i < n; i++) {
 		CLEANUP(freep) char *path = x_asprintf("%s/%s", dir, entries[i]->d_name);
 		apply_file(c, path, false, errors);
@@ -193,12 +176,12 @@ static void apply_variable(struct conf *c, const char *name, const char *value, 
 		if (strcmp(known, name) != 0 || conf_keys[i].files_only)
 			continue;
 		if (conf_key_set(&conf_keys[i], c, (struct conf_value){ .text = value }, &err) < 0)
-			add_error(errors, "environment %s: %s: %s", name, conf_keys[i].name, err.msg);
+			conf_add_error(errors, "environment %s: %s: %s", name, conf_keys[i].name, err.msg);
 		return;
 	}
 	char hint[CONF_HINT_MAX];
 	conf_variable_hint(name, hint);
-	add_error(errors, "environment %s: unknown variable%s", name, hint);
+	conf_add_error(errors, "environment %s: unknown variable%s", name, hint);
 }
 
 static void apply_environment(struct conf *c, const char *const *environment, struct conf_errors *errors)
@@ -212,6 +195,38 @@ static void apply_environment(struct conf *c, const char *const *environment, st
 	}
 }
 
+/* AWS's own variables, for what nobody has set. Booleans and the names of choices come in any case. */
+static void apply_aws_variable(struct conf *c, const struct conf_key *k, const char *name, const char *value,
+			       struct conf_errors *errors)
+{
+	CLEANUP(freep) char *text = x_strdup(value);
+	struct stow_err err;
+	if (k->kind != &conf_kind_text)
+		for (char *p = text; *p; p++)
+			*p = (char)tolower((unsigned char)*p);
+	if (conf_key_set(k, c, (struct conf_value){ .text = text }, &err) < 0)
+		conf_add_error(errors, "environment %s: %s: %s", name, k->name, err.msg);
+}
+
+static void apply_aws_variables(struct conf *c, const char *const *environment, struct conf_errors *errors)
+{
+	/* The endpoints in the environment may be meant for others; this is how one says so. */
+	const char *ignore = variable(environment, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
+	bool no_endpoints = ignore && strcasecmp(ignore, "true") == 0;
+
+	for (size_t i = 0; i < conf_n_keys; i++) {
+		const struct conf_key *k = &conf_keys[i];
+		const char *value = NULL;
+		if (conf_key_given(k, c) || (no_endpoints && k->parse == conf_parse_endpoint))
+			continue;
+		for (size_t j = 0; j < ARRAY_LEN(k->aws) && k->aws[j] && !(value && *value); j++) {
+			value = variable(environment, k->aws[j]);
+			if (value && *value)
+				apply_aws_variable(c, k, k->aws[j], value, errors);
+		}
+	}
+}
+
 static void apply_overrides(struct conf *c, const struct conf_sources *src, struct conf_errors *errors)
 {
 	for (size_t i = 0; i < src->n_overrides; i++) {
@@ -220,7 +235,7 @@ static void apply_overrides(struct conf *c, const struct conf_sources *src, stru
 		struct stow_err err;
 		assert(k);
 		if (conf_key_set(k, c, (struct conf_value){ .text = o->value }, &err) < 0)
-			add_error(errors, "flag %s: %s: %s", o->origin, o->key, err.msg);
+			conf_add_error(errors, "flag %s: %s: %s", o->origin, o->key, err.msg);
 	}
 }
 
@@ -238,6 +253,11 @@ int conf_load(const struct conf_sources *src, struct conf **ret_conf, struct con
 	}
 	apply_environment(c, src->environment, ret_errors);
 	apply_overrides(c, src, ret_errors);
+	if (c->remote.type == CONF_REMOTE_S3)
+		apply_aws_variables(c, src->environment, ret_errors);
+	/* Of values that are as they were meant; what was refused has its default. */
+	if (ret_errors->n == 0)
+		conf_check(c, ret_errors);
 	if (ret_errors->n > 0)
 		return -1;
 	conf_complete(c);

@@ -8,8 +8,12 @@
  *   4. the environment: STOWAGE_ and the key in capitals, dots as underscores (STOWAGE_GRPC_ADDRESS)
  *   5. overrides, which are command-line flags
  *
+ * With remote.type = "s3", what none of them has set follows AWS's own variables where there are any
+ * (AWS_REGION for remote.s3.region; the table says which). Credentials do not: they are looked for when
+ * the daemon starts, in more places than these.
+ *
  * A value is checked in whichever source it stands, also where a stronger one replaces it. Unknown
- * keys and unknown STOWAGE_* variables are errors.
+ * keys and unknown STOWAGE_* variables are errors. Values that exclude each other are found at the end.
  *
  * Which keys there are, with their defaults and their meaning, says one table: keys.c.
  *
@@ -19,11 +23,21 @@
 
 #include "content/base/log.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 #define CONF_DEFAULT_FILE "/etc/stowage/config.toml"
+
+enum conf_remote_type { CONF_REMOTE_NONE, CONF_REMOTE_S3 };
+
+/* These three have the numbers of backends/s3/s3_options.h, which conf/ may not see; cmd/ asserts it. */
+enum conf_s3_addressing { CONF_S3_ADDRESSING_AUTO, CONF_S3_ADDRESSING_PATH, CONF_S3_ADDRESSING_VIRTUAL };
+enum conf_s3_checksums { CONF_S3_CHECKSUMS_WHEN_REQUIRED, CONF_S3_CHECKSUMS_WHEN_SUPPORTED };
+enum conf_s3_sse { CONF_S3_SSE_BUCKET, CONF_S3_SSE_S3, CONF_S3_SSE_KMS, CONF_S3_SSE_KMS_DSSE };
+
+enum { CONF_KEYS_MAX = 64 };
 
 /* Names as in the file. Strings are owned and never NULL. */
 struct conf {
@@ -50,8 +64,36 @@ struct conf {
 	struct {
 		char *path; /* absolute; `root` where it was not set */
 	} local;
+	struct {
+		enum conf_remote_type type;
+		struct {
+			char *endpoint; /* "http[s]://host[:port]", or "" */
+			char *region, *bucket, *prefix;
+			enum conf_s3_addressing addressing;
+			char *access_key, *secret_key, *session_token;
+			char *access_key_file, *secret_key_file, *session_token_file; /* absolute or "" */
+			char *profile;
+			char *ca_file; /* absolute or "" */
+			char *proxy;   /* a URL, "direct" or "" */
+			char *user_agent;
+			enum conf_s3_sse sse;
+			char *sse_kms_key, *sse_kms_context;
+			char *storage_class;
+			bool request_payer;
+			char *expected_owner, *tags;
+			enum conf_s3_checksums checksums;
+			bool dual_stack, fips, accelerate;
+			int64_t small_blob, part_size; /* bytes */
+			unsigned upload_concurrency;
+			int64_t read_memory; /* bytes */
+			unsigned connections;
+			int64_t connect_timeout, first_byte_timeout, stall_timeout, request_timeout; /* ns */
+			unsigned max_attempts;
+		} s3;
+	} remote;
 
-	char **files; /* what was read, in order */
+	bool given[CONF_KEYS_MAX]; /* conf's own: which keys a source has set, in the table's order */
+	char **files;              /* what was read, in order */
 	size_t n_files;
 };
 
@@ -83,7 +125,8 @@ int conf_load(const struct conf_sources *src, struct conf **ret_conf, struct con
 void conf_free(struct conf *c); /* NULL is a no-op */
 void conf_freep(struct conf **c);
 
-/* The configuration as a file that gives the same when read. The caller frees the text. */
+/* The configuration as a file that gives the same when read, but for secrets: a comment stands where
+ * one is set. The caller frees the text. */
 char *conf_dump(const struct conf *c);
 /* The same for the defaults, with every key explained. */
 char *conf_default_text(void);

@@ -1,5 +1,5 @@
-/* What conf.c (sources), keys.c (the table of keys), kinds.c (types of values), dump.c (output) and
- * hint.c (names that do not exist) share. */
+/* What conf.c (sources), keys.c (the table of keys), key.c (one key), kinds.c (types of values), check.c
+ * (values that exclude each other), dump.c (output) and hint.c (names that do not exist) share. */
 #ifndef STOWAGE_CONF_CONF_INTERNAL_H
 #define STOWAGE_CONF_CONF_INTERNAL_H
 
@@ -10,13 +10,21 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-/* A value as it came: text, or a number where only a number was given (an integer in a file). */
+/* A value as it came: text, or a number where only a number was given (an integer or a boolean in a
+ * file). */
 struct conf_value {
 	const char *text; /* NULL: the number counts */
 	int64_t number;
 };
 
 struct conf_key;
+
+/* The values of an enumeration: names[i] is the text of the value i. */
+struct conf_choice {
+	const char *what; /* "a log level" */
+	const char *const *names;
+	size_t n;
+};
 
 /* A type of values. `field` points to the key's field of a struct conf. */
 struct conf_kind {
@@ -25,21 +33,26 @@ struct conf_kind {
 	/* Sets the field, or fails and leaves it as it was. The message starts with the value. */
 	int (*set)(const struct conf_key *k, void *field, struct conf_value v, struct stow_err *err);
 	/* Writes the value as TOML has it. */
-	void (*print)(const void *field, FILE *out);
+	void (*print)(const struct conf_key *k, const void *field, FILE *out);
 	/* Frees what the field owns; NULL where it owns nothing. */
 	void (*release)(void *field);
 };
 
-extern const struct conf_kind conf_kind_path;     /* char *, absolute */
-extern const struct conf_kind conf_kind_path_any; /* char *, absolute or "" */
-extern const struct conf_kind conf_kind_address;  /* char * */
+extern const struct conf_kind conf_kind_text;     /* char *, as `parse` says */
 extern const struct conf_kind conf_kind_mode;     /* mode_t */
 extern const struct conf_kind conf_kind_id;       /* uid_t or gid_t */
+extern const struct conf_kind conf_kind_bool;     /* bool */
 extern const struct conf_kind conf_kind_count;    /* unsigned, min..max */
 extern const struct conf_kind conf_kind_size;     /* int64_t bytes, min..max */
 extern const struct conf_kind conf_kind_duration; /* int64_t ns, min..max */
-extern const struct conf_kind conf_kind_level;    /* enum log_level */
-extern const struct conf_kind conf_kind_format;   /* enum log_format */
+extern const struct conf_kind conf_kind_choice;   /* an enum, as `choice` says */
+
+extern const struct conf_choice conf_choice_level;    /* enum log_level */
+extern const struct conf_choice conf_choice_format;   /* enum log_format */
+extern const struct conf_choice conf_choice_remote;   /* enum conf_remote_type */
+extern const struct conf_choice conf_choice_address;  /* enum conf_s3_addressing */
+extern const struct conf_choice conf_choice_checksum; /* enum conf_s3_checksums */
+extern const struct conf_choice conf_choice_sse;      /* enum conf_s3_sse */
 
 struct conf_key {
 	const char *name; /* "grpc.address" */
@@ -49,6 +62,16 @@ struct conf_key {
 	const char *preset; /* the default, as the environment would have it */
 	const char *help;   /* sentences; lines are broken where it is printed */
 	bool files_only;    /* not from the environment */
+
+	/* Of conf_kind_text: checks the value and gives a copy, as the functions of parse.h do; and
+	 * whether "" will do without being asked. */
+	int (*parse)(const char *s, char **ret_s, struct stow_err *err);
+	bool optional;
+	bool secret;                      /* never shown */
+	const struct conf_choice *choice; /* of conf_kind_choice */
+
+	/* Variables of AWS's that count where no source has set the key; the first one that is there. */
+	const char *aws[2];
 };
 
 struct conf_section {
@@ -71,7 +94,10 @@ const struct conf_section *conf_section_find(const char *name);
 const struct conf_section *conf_section_of(const char *name);
 const char *conf_leaf(const char *name);
 
+/* Sets a key of `c`, as a source does, and notes that it was given. */
 int conf_key_set(const struct conf_key *k, struct conf *c, struct conf_value v, struct stow_err *err);
+/* Whether a source has set it. An empty text is nothing that was set. */
+bool conf_key_given(const struct conf_key *k, const struct conf *c);
 
 enum { CONF_HINT_MAX = 256 };
 /* For the path of a key that does not exist: `, did you mean "x"?`, or which keys its section has. */
@@ -91,6 +117,11 @@ void conf_key_variable(const struct conf_key *k, char out[CONF_VARIABLE_MAX]);
 struct conf *conf_new(void);
 /* Fills in the values that follow from others. */
 void conf_complete(struct conf *c);
+
+/* Adds a line, or counts it where there are too many. */
+void conf_add_error(struct conf_errors *errors, const char *fmt, ...) PRINTF(2, 3);
+/* What no single key can know: values that exclude or need each other. */
+void conf_check(const struct conf *c, struct conf_errors *errors);
 
 /* One document, as a file called `name`. Errors are added to *errors. */
 void conf_apply_text(struct conf *c, const char *name, const char *text, size_t n,

@@ -21,6 +21,28 @@ static void print_comment(const char *text, FILE *out)
 	fputc('\n', out);
 }
 
+static void explain_key(const struct conf_key *k, FILE *out)
+{
+	CLEANUP(freep)
+	char *aws = k->aws[1]   ? x_asprintf(" Where it is not set: $%s, else $%s.", k->aws[0], k->aws[1])
+		    : k->aws[0] ? x_asprintf(" Where it is not set: $%s.", k->aws[0])
+				: x_strdup("");
+	CLEANUP(freep) char *text = x_asprintf("%s%s", k->help, aws);
+	print_comment(text, out);
+}
+
+static void print_key(const struct conf_key *k, const struct conf *c, FILE *out)
+{
+	const void *field = (const char *)c + k->offset;
+	if (k->secret && **(char *const *)field) {
+		fprintf(out, "# %s is set, and not shown\n", conf_leaf(k->name));
+		return;
+	}
+	fprintf(out, "%s = ", conf_leaf(k->name));
+	k->kind->print(k, field, out);
+	fputc('\n', out);
+}
+
 static void print_conf(const struct conf *c, bool explain, FILE *out)
 {
 	const struct conf_section *section = NULL;
@@ -37,10 +59,8 @@ static void print_conf(const struct conf *c, bool explain, FILE *out)
 			fputc('\n', out);
 		}
 		if (explain)
-			print_comment(k->help, out);
-		fprintf(out, "%s = ", conf_leaf(k->name));
-		k->kind->print((const char *)c + k->offset, out);
-		fputc('\n', out);
+			explain_key(k, out);
+		print_key(k, c, out);
 	}
 }
 

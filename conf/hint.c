@@ -87,6 +87,8 @@ void conf_key_hint(const char *name, char out[CONF_HINT_MAX])
 		n += (size_t)snprintf(out + n, CONF_HINT_MAX - n, "%s%s", comma, conf_leaf(known_name(i)));
 		comma = ", ";
 	}
+	if (n >= CONF_HINT_MAX)
+		memcpy(out + CONF_HINT_MAX - 4, "...", 4);
 }
 
 void conf_variable_hint(const char *name, char out[CONF_HINT_MAX])

@@ -1,10 +1,10 @@
 /* Every key there is. A new one is a field in conf.h and a line here: reading, checking, the
  * environment, dump, the example file and the errors follow from it. */
 #include "conf/conf_internal.h"
+#include "conf/parse.h"
 #include "content/base/clock.h"
-#include "content/base/mem.h"
 
-#include <ctype.h>
+#include <assert.h>
 
 #define FIELD(f) offsetof(struct conf, f)
 #define MIB INT64_C(1048576)
@@ -15,6 +15,11 @@ const struct conf_section conf_sections[] = {
 	{ "workers", "The threads that wait for disks." },
 	{ "log", "What is written to standard error." },
 	{ "local", "The directory that keeps the bytes." },
+	{ "remote", "The place that a fleet shares." },
+	{ "remote.s3", "A bucket. Credentials: the keys below; else the environment (AWS_ACCESS_KEY_ID, "
+		       "AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN), the profile in ~/.aws, web identity, the "
+		       "container's endpoint, the instance's metadata service. The first of them that is "
+		       "configured is the one, and if it fails, none of the others is tried." },
 };
 const size_t conf_n_sections = ARRAY_LEN(conf_sections);
 
@@ -28,7 +33,8 @@ const struct conf_key conf_keys[] = {
 	  .help = "The version of this file's form. There is one so far.",
 	  .files_only = true },
 	{ .name = "root",
-	  .kind = &conf_kind_path,
+	  .kind = &conf_kind_text,
+	  .parse = conf_parse_path,
 	  .offset = FIELD(root),
 	  .preset = "/var/lib/stowage",
 	  .help = "The directory for the metadata, and for the bytes unless local.path says otherwise. "
@@ -43,7 +49,8 @@ const struct conf_key conf_keys[] = {
 		  "From 1s to 8760h." },
 
 	{ .name = "grpc.address",
-	  .kind = &conf_kind_address,
+	  .kind = &conf_kind_text,
+	  .parse = conf_parse_address,
 	  .offset = FIELD(grpc.address),
 	  .preset = "/run/stowage/stowage.sock",
 	  .help = "An absolute path, with or without unix:// before it; or fd:// for the socket that "
@@ -106,111 +113,292 @@ const struct conf_key conf_keys[] = {
 	  .help = "0 to choose by the number of processors." },
 
 	{ .name = "log.level",
-	  .kind = &conf_kind_level,
+	  .kind = &conf_kind_choice,
+	  .choice = &conf_choice_level,
 	  .offset = FIELD(log.level),
 	  .preset = "info",
 	  .help = "trace, debug, info, warn or error." },
 	{ .name = "log.format",
-	  .kind = &conf_kind_format,
+	  .kind = &conf_kind_choice,
+	  .choice = &conf_choice_format,
 	  .offset = FIELD(log.format),
 	  .preset = "text",
 	  .help = "text (logfmt, as containerd writes it) or json." },
 
 	{ .name = "local.path",
-	  .kind = &conf_kind_path_any,
+	  .kind = &conf_kind_text,
+	  .parse = conf_parse_path,
+	  .optional = true,
 	  .offset = FIELD(local.path),
 	  .preset = "",
 	  .help = "blobs/ and ingest/ are made below it. An absolute path; empty for the root." },
+
+	{ .name = "remote.type",
+	  .kind = &conf_kind_choice,
+	  .choice = &conf_choice_remote,
+	  .offset = FIELD(remote.type),
+	  .preset = "",
+	  .help = "s3; or empty for a store that is local only." },
+	{ .name = "remote.s3.endpoint",
+	  .kind = &conf_kind_text,
+	  .parse = conf_parse_endpoint,
+	  .optional = true,
+	  .offset = FIELD(remote.s3.endpoint),
+	  .preset = "",
+	  .help = "http://HOST[:PORT] or https://HOST[:PORT]; empty for AWS's own of the region.",
+	  .aws = { "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL" } },
+	{ .name = "remote.s3.region",
+	  .kind = &conf_kind_text,
+	  .parse = conf_parse_region,
+	  .optional = true,
+	  .offset = FIELD(remote.s3.region),
+	  .preset = "",
+	  .help = "The region that requests are signed for. Where nothing else says it, that of the profile, "
+		  "and "
+		  "at an endpoint us-east-1.",
+	  .aws = { "AWS_REGION", "AWS_DEFAULT_REGION" } },
+	{ .name = "remote.s3.bucket",
+	  .kind = &conf_kind_text,
+	  .parse = conf_parse_bucket,
+	  .optional = true,
+	  .offset = FIELD(remote.s3.bucket),
+	  .preset = "",
+	  .help = "The bucket's name. It must exist." },
+	{ .name = "remote.s3.prefix",
+	  .kind = &conf_kind_text,
+	  .parse = conf_parse_prefix,
+	  .optional = true,
+	  .offset = FIELD(remote.s3.prefix),
+	  .preset = "",
+	  .help = "What all keys begin with, such as fleet-a; without a slash at its beginning." },
+	{ .name = "remote.s3.addressing",
+	  .kind = &conf_kind_choice,
+	  .choice = &conf_choice_address,
+	  .offset = FIELD(remote.s3.addressing),
+	  .preset = "auto",
+	  .help = "path (https://HOST/BUCKET), virtual (https://BUCKET.HOST) or auto: virtual at AWS, path "
+		  "elsewhere." },
+	{ .name = "remote.s3.access_key",
+	  .kind = &conf_kind_text,
+	  .parse = conf_parse_secret,
+	  .optional = true,
+	  .offset = FIELD(remote.s3.access_key),
+	  .preset = "",
+	  .help = "The access key's id. Better in a file, and better still not here at all." },
+	{ .name = "remote.s3.secret_key",
+	  .kind = &conf_kind_text,
+	  .parse = conf_parse_secret,
+	  .optional = true,
+	  .secret = true,
+	  .offset = FIELD(remote.s3.secret_key),
+	  .preset = "",
+	  .help = "The secret access key. `stowage config dump` does not show it." },
+	{ .name = "remote.s3.session_token",
+	  .kind = &conf_kind_text,
+	  .parse = conf_parse_secret,
+	  .optional = true,
+	  .secret = true,
+	  .offset = FIELD(remote.s3.session_token),
+	  .preset = "",
+	  .help = "Only for temporary keys. Not shown either." },
+	{ .name = "remote.s3.access_key_file",
+	  .kind = &conf_kind_text,
+	  .parse = conf_parse_path,
+	  .optional = true,
+	  .offset = FIELD(remote.s3.access_key_file),
+	  .preset = "",
+	  .help = "A file with the access key's id, an absolute path. The three files are read again when "
+		  "the keys in them have expired." },
+	{ .name = "remote.s3.secret_key_file",
+	  .kind = &conf_kind_text,
+	  .parse = conf_parse_path,
+	  .optional = true,
+	  .offset = FIELD(remote.s3.secret_key_file),
+	  .preset = "",
+	  .help = "A file with the secret access key." },
+	{ .name = "remote.s3.session_token_file",
+	  .kind = &conf_kind_text,
+	  .parse = conf_parse_path,
+	  .optional = true,
+	  .offset = FIELD(remote.s3.session_token_file),
+	  .preset = "",
+	  .help = "A file with the session token." },
+	{ .name = "remote.s3.profile",
+	  .kind = &conf_kind_text,
+	  .parse = conf_parse_line,
+	  .optional = true,
+	  .offset = FIELD(remote.s3.profile),
+	  .preset = "",
+	  .help = "A profile in ~/.aws/credentials and ~/.aws/config that credentials must come from, "
+		  "whatever the environment says. Empty: the order above, with $AWS_PROFILE or the default "
+		  "profile in its place." },
+	{ .name = "remote.s3.ca_file",
+	  .kind = &conf_kind_text,
+	  .parse = conf_parse_path,
+	  .optional = true,
+	  .offset = FIELD(remote.s3.ca_file),
+	  .preset = "",
+	  .help = "Certificates (PEM) of the authorities to trust instead of the system's. An absolute path.",
+	  .aws = { "AWS_CA_BUNDLE" } },
+	{ .name = "remote.s3.proxy",
+	  .kind = &conf_kind_text,
+	  .parse = conf_parse_proxy,
+	  .optional = true,
+	  .offset = FIELD(remote.s3.proxy),
+	  .preset = "",
+	  .help = "http://HOST:PORT; direct for none; empty for what $https_proxy and $no_proxy say." },
+	{ .name = "remote.s3.user_agent",
+	  .kind = &conf_kind_text,
+	  .parse = conf_parse_ascii,
+	  .optional = true,
+	  .offset = FIELD(remote.s3.user_agent),
+	  .preset = "",
+	  .help = "Words after Stowage's own in the User-Agent header." },
+	{ .name = "remote.s3.sse",
+	  .kind = &conf_kind_choice,
+	  .choice = &conf_choice_sse,
+	  .offset = FIELD(remote.s3.sse),
+	  .preset = "",
+	  .help = "Encryption at rest: AES256, aws:kms or aws:kms:dsse; empty for what the bucket does by "
+		  "itself." },
+	{ .name = "remote.s3.sse_kms_key",
+	  .kind = &conf_kind_text,
+	  .parse = conf_parse_kms_key,
+	  .optional = true,
+	  .offset = FIELD(remote.s3.sse_kms_key),
+	  .preset = "",
+	  .help = "The key's id or ARN, for aws:kms; empty for AWS's own key." },
+	{ .name = "remote.s3.sse_kms_context",
+	  .kind = &conf_kind_text,
+	  .parse = conf_parse_pairs,
+	  .optional = true,
+	  .offset = FIELD(remote.s3.sse_kms_context),
+	  .preset = "",
+	  .help = "The encryption context, for aws:kms, as name=value,name=value." },
+	{ .name = "remote.s3.storage_class",
+	  .kind = &conf_kind_text,
+	  .parse = conf_parse_storage_class,
+	  .optional = true,
+	  .offset = FIELD(remote.s3.storage_class),
+	  .preset = "",
+	  .help = "Such as STANDARD_IA; empty for the bucket's own. Classes that must be restored before "
+		  "they can be read will not do." },
+	{ .name = "remote.s3.request_payer",
+	  .kind = &conf_kind_bool,
+	  .offset = FIELD(remote.s3.request_payer),
+	  .preset = "false",
+	  .help = "Says that we pay for requests to a bucket that is \"requester pays\"." },
+	{ .name = "remote.s3.expected_owner",
+	  .kind = &conf_kind_text,
+	  .parse = conf_parse_account,
+	  .optional = true,
+	  .offset = FIELD(remote.s3.expected_owner),
+	  .preset = "",
+	  .help = "The account (12 digits) that must own the bucket." },
+	{ .name = "remote.s3.tags",
+	  .kind = &conf_kind_text,
+	  .parse = conf_parse_pairs,
+	  .optional = true,
+	  .offset = FIELD(remote.s3.tags),
+	  .preset = "",
+	  .help = "Tags of each object, as name=value,name=value." },
+	{ .name = "remote.s3.checksums",
+	  .kind = &conf_kind_choice,
+	  .choice = &conf_choice_checksum,
+	  .offset = FIELD(remote.s3.checksums),
+	  .preset = "when_required",
+	  .help = "when_required: only where S3 demands one; when_supported: SHA-256 of every upload and "
+		  "part. Not every server other than AWS's takes the latter.",
+	  .aws = { "AWS_REQUEST_CHECKSUM_CALCULATION" } },
+	{ .name = "remote.s3.dual_stack",
+	  .kind = &conf_kind_bool,
+	  .offset = FIELD(remote.s3.dual_stack),
+	  .preset = "false",
+	  .help = "AWS's endpoints for IPv4 and IPv6.",
+	  .aws = { "AWS_USE_DUALSTACK_ENDPOINT" } },
+	{ .name = "remote.s3.fips",
+	  .kind = &conf_kind_bool,
+	  .offset = FIELD(remote.s3.fips),
+	  .preset = "false",
+	  .help = "AWS's endpoints with validated cryptography.",
+	  .aws = { "AWS_USE_FIPS_ENDPOINT" } },
+	{ .name = "remote.s3.accelerate",
+	  .kind = &conf_kind_bool,
+	  .offset = FIELD(remote.s3.accelerate),
+	  .preset = "false",
+	  .help = "AWS's transfer acceleration, which must be on for the bucket." },
+	{ .name = "remote.s3.small_blob",
+	  .kind = &conf_kind_size,
+	  .offset = FIELD(remote.s3.small_blob),
+	  .min = 1,
+	  .max = 5 * 1024 * MIB,
+	  .preset = "8MiB",
+	  .help = "Smaller blobs are uploaded by one request, others in parts. From 1B to 5GiB." },
+	{ .name = "remote.s3.part_size",
+	  .kind = &conf_kind_size,
+	  .offset = FIELD(remote.s3.part_size),
+	  .min = 5 * MIB,
+	  .max = 5 * 1024 * MIB,
+	  .preset = "16MiB",
+	  .help = "Of uploads in parts. Grows by itself where 10000 parts would not hold the blob. From 5MiB "
+		  "to 5GiB." },
+	{ .name = "remote.s3.upload_concurrency",
+	  .kind = &conf_kind_count,
+	  .offset = FIELD(remote.s3.upload_concurrency),
+	  .min = 1,
+	  .max = 64,
+	  .preset = "4",
+	  .help = "Parts of one blob that are uploaded at the same time. From 1 to 64." },
+	{ .name = "remote.s3.read_memory",
+	  .kind = &conf_kind_size,
+	  .offset = FIELD(remote.s3.read_memory),
+	  .min = 16 * MIB,
+	  .max = 64 * 1024 * MIB,
+	  .preset = "64MiB",
+	  .help = "For reading ahead, all readers together. From 16MiB to 64GiB." },
+	{ .name = "remote.s3.connections",
+	  .kind = &conf_kind_count,
+	  .offset = FIELD(remote.s3.connections),
+	  .min = 1,
+	  .max = 1024,
+	  .preset = "32",
+	  .help = "Connections to the bucket at the same time. From 1 to 1024." },
+	{ .name = "remote.s3.connect_timeout",
+	  .kind = &conf_kind_duration,
+	  .offset = FIELD(remote.s3.connect_timeout),
+	  .min = NSEC_PER_MSEC,
+	  .max = 3600 * SEC,
+	  .preset = "5s",
+	  .help = "For the name, the connection and TLS. From 1ms to 1h, as the following three." },
+	{ .name = "remote.s3.first_byte_timeout",
+	  .kind = &conf_kind_duration,
+	  .offset = FIELD(remote.s3.first_byte_timeout),
+	  .min = NSEC_PER_MSEC,
+	  .max = 3600 * SEC,
+	  .preset = "30s",
+	  .help = "From the end of a request to the first byte of the answer." },
+	{ .name = "remote.s3.stall_timeout",
+	  .kind = &conf_kind_duration,
+	  .offset = FIELD(remote.s3.stall_timeout),
+	  .min = NSEC_PER_MSEC,
+	  .max = 3600 * SEC,
+	  .preset = "30s",
+	  .help = "For a transfer that moves no byte." },
+	{ .name = "remote.s3.request_timeout",
+	  .kind = &conf_kind_duration,
+	  .offset = FIELD(remote.s3.request_timeout),
+	  .min = NSEC_PER_MSEC,
+	  .max = 3600 * SEC,
+	  .preset = "10m",
+	  .help = "For one attempt as a whole, whatever moves." },
+	{ .name = "remote.s3.max_attempts",
+	  .kind = &conf_kind_count,
+	  .offset = FIELD(remote.s3.max_attempts),
+	  .min = 1,
+	  .max = 100,
+	  .preset = "4",
+	  .help = "How often a request is made until it is given up; 1 for no second attempt. From 1 to 100.",
+	  .aws = { "AWS_MAX_ATTEMPTS" } },
 };
+static_assert(ARRAY_LEN(conf_keys) <= CONF_KEYS_MAX, "struct conf has a mark for each");
 const size_t conf_n_keys = ARRAY_LEN(conf_keys);
-
-static void *field_of(const struct conf_key *k, struct conf *c)
-{
-	return (char *)c + k->offset;
-}
-
-const struct conf_key *conf_key_find(const char *name)
-{
-	for (size_t i = 0; i < conf_n_keys; i++)
-		if (strcmp(conf_keys[i].name, name) == 0)
-			return &conf_keys[i];
-	return NULL;
-}
-
-const struct conf_section *conf_section_find(const char *name)
-{
-	for (size_t i = 0; i < conf_n_sections; i++)
-		if (strcmp(conf_sections[i].name, name) == 0)
-			return &conf_sections[i];
-	return NULL;
-}
-
-const struct conf_section *conf_section_of(const char *name)
-{
-	const struct conf_section *longest = NULL;
-	for (size_t i = 0; i < conf_n_sections; i++) {
-		const struct conf_section *section = &conf_sections[i];
-		size_t n = strlen(section->name);
-		if (strncmp(section->name, name, n) == 0 && name[n] == '.' &&
-		    (!longest || n > strlen(longest->name)))
-			longest = section;
-	}
-	return longest;
-}
-
-const char *conf_leaf(const char *name)
-{
-	const struct conf_section *section = conf_section_of(name);
-	return section ? name + strlen(section->name) + 1 : name;
-}
-
-int conf_key_set(const struct conf_key *k, struct conf *c, struct conf_value v, struct stow_err *err)
-{
-	return k->kind->set(k, field_of(k, c), v, err);
-}
-
-void conf_key_variable(const struct conf_key *k, char out[CONF_VARIABLE_MAX])
-{
-	int n = snprintf(out, CONF_VARIABLE_MAX, CONF_VARIABLE_PREFIX "%s", k->name);
-	assert(n < CONF_VARIABLE_MAX);
-	for (char *p = out; *p; p++)
-		*p = *p == '.' ? '_' : (char)toupper((unsigned char)*p);
-}
-
-struct conf *conf_new(void)
-{
-	struct conf *c = x_calloc(1, sizeof(*c));
-	for (size_t i = 0; i < conf_n_keys; i++) {
-		struct stow_err err;
-		int r = conf_key_set(&conf_keys[i], c, (struct conf_value){ .text = conf_keys[i].preset },
-				     &err);
-		assert(r == 0);
-	}
-	return c;
-}
-
-void conf_complete(struct conf *c)
-{
-	if (*c->local.path)
-		return;
-	free(c->local.path);
-	c->local.path = x_strdup(c->root);
-}
-
-void conf_free(struct conf *c)
-{
-	if (!c)
-		return;
-	for (size_t i = 0; i < conf_n_keys; i++)
-		if (conf_keys[i].kind->release)
-			conf_keys[i].kind->release(field_of(&conf_keys[i], c));
-	for (size_t i = 0; i < c->n_files; i++)
-		free(c->files[i]);
-	free(c->files);
-	free(c);
-}
-
-void conf_freep(struct conf **c)
-{
-	conf_free(*c);
-}

@@ -33,34 +33,18 @@ static void replace(void *field, char *s)
 	*old = s;
 }
 
-static int set_path(const struct conf_key *k UNUSED, void *field, struct conf_value v, struct stow_err *err)
+static int set_text(const struct conf_key *k, void *field, struct conf_value v, struct stow_err *err)
 {
-	char *path = NULL;
-	if (conf_parse_path(v.text, &path, err) < 0)
+	char *text = NULL;
+	if (!*v.text && k->optional)
+		text = x_strdup("");
+	else if (k->parse(v.text, &text, err) < 0)
 		return -1;
-	replace(field, path);
+	replace(field, text);
 	return 0;
 }
 
-static int set_path_any(const struct conf_key *k, void *field, struct conf_value v, struct stow_err *err)
-{
-	if (*v.text)
-		return set_path(k, field, v, err);
-	replace(field, x_strdup(""));
-	return 0;
-}
-
-static int set_address(const struct conf_key *k UNUSED, void *field, struct conf_value v,
-		       struct stow_err *err)
-{
-	char *address = NULL;
-	if (conf_parse_address(v.text, &address, err) < 0)
-		return -1;
-	replace(field, address);
-	return 0;
-}
-
-static void print_text(const void *field, FILE *out)
+static void print_text(const struct conf_key *k UNUSED, const void *field, FILE *out)
 {
 	print_string(*(char *const *)field, out);
 }
@@ -97,7 +81,7 @@ static int set_count(const struct conf_key *k, void *field, struct conf_value v,
 	return 0;
 }
 
-static void print_count(const void *field, FILE *out)
+static void print_count(const struct conf_key *k UNUSED, const void *field, FILE *out)
 {
 	fprintf(out, "%u", *(const unsigned *)field);
 }
@@ -113,7 +97,7 @@ static int set_id(const struct conf_key *k UNUSED, void *field, struct conf_valu
 	return 0;
 }
 
-static void print_id(const void *field, FILE *out)
+static void print_id(const struct conf_key *k UNUSED, const void *field, FILE *out)
 {
 	uid_t id = *(const uid_t *)field;
 	fprintf(out, "%" PRId64, id == (uid_t)-1 ? -1 : (int64_t)id);
@@ -124,7 +108,7 @@ static int set_mode(const struct conf_key *k UNUSED, void *field, struct conf_va
 	return conf_parse_mode(v.text, field, err);
 }
 
-static void print_mode(const void *field, FILE *out)
+static void print_mode(const struct conf_key *k UNUSED, const void *field, FILE *out)
 {
 	fprintf(out, "\"%04o\"", *(const mode_t *)field);
 }
@@ -153,7 +137,7 @@ static int set_size(const struct conf_key *k, void *field, struct conf_value v, 
 	return set_within(k, field, n, v.text ? v.text : shown, conf_format_size, err);
 }
 
-static void print_size(const void *field, FILE *out)
+static void print_size(const struct conf_key *k UNUSED, const void *field, FILE *out)
 {
 	char text[CONF_TEXT_MAX];
 	conf_format_size(*(const int64_t *)field, text);
@@ -168,11 +152,28 @@ static int set_duration(const struct conf_key *k, void *field, struct conf_value
 	return set_within(k, field, n, v.text, conf_format_duration, err);
 }
 
-static void print_duration(const void *field, FILE *out)
+static void print_duration(const struct conf_key *k UNUSED, const void *field, FILE *out)
 {
 	char text[CONF_TEXT_MAX];
 	conf_format_duration(*(const int64_t *)field, text);
 	print_string(text, out);
+}
+
+/* Booleans. */
+
+static int set_bool(const struct conf_key *k UNUSED, void *field, struct conf_value v, struct stow_err *err)
+{
+	bool is_true = v.text ? strcmp(v.text, "true") == 0 : v.number != 0;
+	if (v.text && !is_true && strcmp(v.text, "false") != 0)
+		return conf_refuse(err, STOW_INVALID_ARGUMENT, v.text,
+				   "is not a boolean, expected true or false");
+	*(bool *)field = is_true;
+	return 0;
+}
+
+static void print_bool(const struct conf_key *k UNUSED, const void *field, FILE *out)
+{
+	fputs(*(const bool *)field ? "true" : "false", out);
 }
 
 /* Choices. */
@@ -181,61 +182,69 @@ static const char *const levels[] = {
 	[LOG_LEVEL_TRACE] = "trace", [LOG_LEVEL_DEBUG] = "debug", [LOG_LEVEL_INFO] = "info",
 	[LOG_LEVEL_WARN] = "warn",   [LOG_LEVEL_ERROR] = "error",
 };
-
 static const char *const formats[] = { [LOG_FORMAT_TEXT] = "text", [LOG_FORMAT_JSON] = "json" };
+static const char *const remotes[] = { [CONF_REMOTE_NONE] = "", [CONF_REMOTE_S3] = "s3" };
+static const char *const addressings[] = { [CONF_S3_ADDRESSING_AUTO] = "auto",
+					   [CONF_S3_ADDRESSING_PATH] = "path",
+					   [CONF_S3_ADDRESSING_VIRTUAL] = "virtual" };
+static const char *const checksums[] = { [CONF_S3_CHECKSUMS_WHEN_REQUIRED] = "when_required",
+					 [CONF_S3_CHECKSUMS_WHEN_SUPPORTED] = "when_supported" };
+/* The values of S3's header. */
+static const char *const sses[] = { [CONF_S3_SSE_BUCKET] = "",
+				    [CONF_S3_SSE_S3] = "AES256",
+				    [CONF_S3_SSE_KMS] = "aws:kms",
+				    [CONF_S3_SSE_KMS_DSSE] = "aws:kms:dsse" };
+
+const struct conf_choice conf_choice_level = { "a log level", levels, ARRAY_LEN(levels) };
+const struct conf_choice conf_choice_format = { "a log format", formats, ARRAY_LEN(formats) };
+const struct conf_choice conf_choice_remote = { "a type of remote", remotes, ARRAY_LEN(remotes) };
+const struct conf_choice conf_choice_address = { "a form of address", addressings, ARRAY_LEN(addressings) };
+const struct conf_choice conf_choice_checksum = { "a use of checksums", checksums, ARRAY_LEN(checksums) };
+const struct conf_choice conf_choice_sse = { "a kind of encryption", sses, ARRAY_LEN(sses) };
+
+static_assert(sizeof(enum log_level) == sizeof(unsigned) && sizeof(enum conf_s3_sse) == sizeof(unsigned),
+	      "one kind serves all enumerations");
 
 /* Fails with the quoted value, what it is not, and what would be right. */
-static int refuse_choice(const char *text, const char *what, struct stow_err *err)
+static int refuse_choice(const struct conf_choice *choice, const char *text, struct stow_err *err)
 {
-	char quoted[96];
-	text_quote(quoted, sizeof(quoted), text, strlen(text));
-	return stow_fail(err, STOW_INVALID_ARGUMENT, "%s %s", quoted, what);
+	char what[256];
+	size_t n = (size_t)snprintf(what, sizeof(what), "is not %s, expected", choice->what);
+	for (size_t i = 0; i < choice->n && n < sizeof(what); i++) {
+		const char *before = i == 0 ? "" : i + 1 == choice->n ? " or" : ",";
+		const char *name = *choice->names[i] ? choice->names[i] : "\"\"";
+		n += (size_t)snprintf(what + n, sizeof(what) - n, "%s %s", before, name);
+	}
+	return conf_refuse(err, STOW_INVALID_ARGUMENT, text, what);
 }
 
-static int set_level(const struct conf_key *k UNUSED, void *field, struct conf_value v, struct stow_err *err)
+static int set_choice(const struct conf_key *k, void *field, struct conf_value v, struct stow_err *err)
 {
-	for (size_t i = 0; i < ARRAY_LEN(levels); i++) {
-		if (strcmp(v.text, levels[i]) != 0)
+	/* "logfmt" is the name of what "text" is, for people who look for it. */
+	bool logfmt = k->choice == &conf_choice_format && strcmp(v.text, "logfmt") == 0;
+	const char *text = logfmt ? formats[LOG_FORMAT_TEXT] : v.text;
+	for (size_t i = 0; i < k->choice->n; i++) {
+		if (strcmp(text, k->choice->names[i]) != 0)
 			continue;
-		*(enum log_level *)field = (enum log_level)i;
+		*(unsigned *)field = (unsigned)i;
 		return 0;
 	}
-	return refuse_choice(v.text, "is not a log level, expected trace, debug, info, warn or error", err);
+	return refuse_choice(k->choice, v.text, err);
 }
 
-static void print_level(const void *field, FILE *out)
+static void print_choice(const struct conf_key *k, const void *field, FILE *out)
 {
-	print_string(levels[*(const enum log_level *)field], out);
+	print_string(k->choice->names[*(const unsigned *)field], out);
 }
 
-static int set_format(const struct conf_key *k UNUSED, void *field, struct conf_value v, struct stow_err *err)
-{
-	/* The name of what "text" is, for people who look for it. */
-	const char *text = strcmp(v.text, "logfmt") == 0 ? formats[LOG_FORMAT_TEXT] : v.text;
-	for (size_t i = 0; i < ARRAY_LEN(formats); i++) {
-		if (strcmp(text, formats[i]) != 0)
-			continue;
-		*(enum log_format *)field = (enum log_format)i;
-		return 0;
-	}
-	return refuse_choice(v.text, "is not a log format, expected text or json", err);
-}
-
-static void print_format(const void *field, FILE *out)
-{
-	print_string(formats[*(const enum log_format *)field], out);
-}
-
-const struct conf_kind conf_kind_path = { STRINGS, "a string", set_path, print_text, release_text };
-const struct conf_kind conf_kind_path_any = { STRINGS, "a string", set_path_any, print_text, release_text };
-const struct conf_kind conf_kind_address = { STRINGS, "a string", set_address, print_text, release_text };
+const struct conf_kind conf_kind_text = { STRINGS, "a string", set_text, print_text, release_text };
 const struct conf_kind conf_kind_mode = { STRINGS, "an octal string such as \"0660\"", set_mode, print_mode,
 					  NULL };
 const struct conf_kind conf_kind_id = { INTEGERS, "an integer", set_id, print_id, NULL };
+const struct conf_kind conf_kind_bool = { 1u << TOML_BOOLEAN, "a boolean", set_bool, print_bool, NULL };
 const struct conf_kind conf_kind_count = { INTEGERS, "an integer", set_count, print_count, NULL };
 const struct conf_kind conf_kind_size = { STRINGS | INTEGERS, "a size such as \"64MiB\"", set_size,
 					  print_size, NULL };
 const struct conf_kind conf_kind_duration = { STRINGS, "a duration such as \"30s\"", set_duration,
 					      print_duration, NULL };
-const struct conf_kind conf_kind_level = { STRINGS, "a string", set_level, print_level, NULL };
-const struct conf_kind conf_kind_format = { STRINGS, "a string", set_format, print_format, NULL };
+const struct conf_kind conf_kind_choice = { STRINGS, "a string", set_choice, print_choice, NULL };

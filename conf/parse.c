@@ -66,8 +66,7 @@ static int read_number(const char **s, int64_t *ret_n)
 	return 0;
 }
 
-/* Fails with the quoted value and what is wrong with it. */
-static int refuse(struct stow_err *err, enum stow_code code, const char *value, const char *what)
+int conf_refuse(struct stow_err *err, enum stow_code code, const char *value, const char *what)
 {
 	char quoted[QUOTE_MAX];
 
@@ -83,11 +82,19 @@ int conf_parse_text(const char *s, struct stow_err *err)
 		uint32_t c = 0;
 		size_t n = text_decode(s + at, len - at, &c);
 		if (n == 0)
-			return refuse(err, STOW_INVALID_ARGUMENT, s, "is not valid UTF-8");
+			return conf_refuse(err, STOW_INVALID_ARGUMENT, s, "is not valid UTF-8");
 		if (c < 0x20 || c == 0x7f)
-			return refuse(err, STOW_INVALID_ARGUMENT, s, "has a control character in it");
+			return conf_refuse(err, STOW_INVALID_ARGUMENT, s, "has a control character in it");
 		at += n;
 	}
+	return 0;
+}
+
+int conf_parse_line(const char *s, char **ret_s, struct stow_err *err)
+{
+	if (conf_parse_text(s, err) < 0)
+		return -1;
+	*ret_s = x_strdup(s);
 	return 0;
 }
 
@@ -99,9 +106,9 @@ int conf_parse_integer(const char *s, int64_t *ret_n, struct stow_err *err)
 	int64_t n = 0;
 	int e = read_number(&p, &n);
 	if (e == ERANGE)
-		return refuse(err, STOW_OUT_OF_RANGE, s, "is too large a number");
+		return conf_refuse(err, STOW_OUT_OF_RANGE, s, "is too large a number");
 	if (e != 0 || *p)
-		return refuse(err, STOW_INVALID_ARGUMENT, s, "is not an integer");
+		return conf_refuse(err, STOW_INVALID_ARGUMENT, s, "is not an integer");
 	*ret_n = minus ? -n : n;
 	return 0;
 }
@@ -122,9 +129,9 @@ int conf_parse_size(const char *s, int64_t *ret_bytes, struct stow_err *err)
 		return 0;
 	}
 	if (e == ERANGE)
-		return refuse(err, STOW_OUT_OF_RANGE, s, "is too large a size");
-	return refuse(err, STOW_INVALID_ARGUMENT, s,
-		      "is not a size, expected a number of bytes such as \"64MiB\" or \"10GB\"");
+		return conf_refuse(err, STOW_OUT_OF_RANGE, s, "is too large a size");
+	return conf_refuse(err, STOW_INVALID_ARGUMENT, s,
+			   "is not a size, expected a number of bytes such as \"64MiB\" or \"10GB\"");
 }
 
 /* Adds one number and its unit, moving *s past them and *next past the unit, which is used up then: 0,
@@ -160,10 +167,10 @@ int conf_parse_duration(const char *s, int64_t *ret_ns, struct stow_err *err)
 	} while (e == 0 && *p);
 
 	if (e == ERANGE)
-		return refuse(err, STOW_OUT_OF_RANGE, s, "is too long a duration");
+		return conf_refuse(err, STOW_OUT_OF_RANGE, s, "is too long a duration");
 	if (e != 0)
-		return refuse(err, STOW_INVALID_ARGUMENT, s,
-			      "is not a duration, expected one such as \"30s\", \"500ms\" or \"1h30m\"");
+		return conf_refuse(err, STOW_INVALID_ARGUMENT, s,
+				   "is not a duration, expected one such as \"30s\", \"500ms\" or \"1h30m\"");
 	*ret_ns = sum;
 	return 0;
 }
@@ -175,8 +182,8 @@ int conf_parse_mode(const char *s, mode_t *ret_mode, struct stow_err *err)
 	for (size_t i = 0; i < n && i < 4; i++)
 		mode = mode * 8 + (mode_t)(s[i] - '0');
 	if (s[n] || n < 3 || n > 4 || mode > 0777)
-		return refuse(err, STOW_INVALID_ARGUMENT, s,
-			      "is not a file mode, expected an octal string such as \"0660\"");
+		return conf_refuse(err, STOW_INVALID_ARGUMENT, s,
+				   "is not a file mode, expected an octal string such as \"0660\"");
 	*ret_mode = mode;
 	return 0;
 }
@@ -186,7 +193,7 @@ int conf_parse_path(const char *s, char **ret_path, struct stow_err *err)
 	if (conf_parse_text(s, err) < 0)
 		return -1;
 	if (*s != '/')
-		return refuse(err, STOW_INVALID_ARGUMENT, s, "is not an absolute path");
+		return conf_refuse(err, STOW_INVALID_ARGUMENT, s, "is not an absolute path");
 	if (strlen(s) >= PATH_MAX)
 		return stow_fail(err, STOW_OUT_OF_RANGE, "the path is longer than %d bytes", PATH_MAX - 1);
 	*ret_path = x_strdup(s);
@@ -203,9 +210,10 @@ int conf_parse_address(const char *s, char **ret_address, struct stow_err *err)
 		return -1;
 	const char *path = strncmp(s, scheme, strlen(scheme)) == 0 ? s + strlen(scheme) : s;
 	if (strcmp(s, "fd://") != 0 && *path != '/')
-		return refuse(err, STOW_INVALID_ARGUMENT, s,
-			      "is not an address, expected an absolute path, unix:///path or fd:// (a socket "
-			      "from systemd)");
+		return conf_refuse(
+			err, STOW_INVALID_ARGUMENT, s,
+			"is not an address, expected an absolute path, unix:///path or fd:// (a socket "
+			"from systemd)");
 	if (strlen(path) > SUN_PATH_MAX)
 		return stow_fail(err, STOW_OUT_OF_RANGE,
 				 "the path is %zu bytes long, and that of a socket can have no more than %d",

@@ -10,8 +10,14 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* Fails with the quoted value and what is wrong with it. */
+int conf_refuse(struct stow_err *err, enum stow_code code, const char *value, const char *what);
+
 /* Valid UTF-8 without control characters: what may be stored, shown and written back. */
 int conf_parse_text(const char *s, struct stow_err *err) MUST_CHECK;
+
+/* The same, with a copy that the caller owns, as in all of these functions that give a char *. */
+int conf_parse_line(const char *s, char **ret_s, struct stow_err *err) MUST_CHECK;
 
 /* Decimal, with or without a minus. */
 int conf_parse_integer(const char *s, int64_t *ret_n, struct stow_err *err) MUST_CHECK;
@@ -27,12 +33,33 @@ int conf_parse_duration(const char *s, int64_t *ret_ns, struct stow_err *err) MU
 /* Permission bits as an octal string: "0660" or "660". */
 int conf_parse_mode(const char *s, mode_t *ret_mode, struct stow_err *err) MUST_CHECK;
 
-/* An absolute path. The result is owned by the caller. */
+/* An absolute path. */
 int conf_parse_path(const char *s, char **ret_path, struct stow_err *err) MUST_CHECK;
 
 /* Where to listen or to connect: an absolute path or "unix://" and one, which gives the path; or
- * "fd://". Longer paths than a socket can have are refused. The result is owned by the caller. */
+ * "fd://". Longer paths than a socket can have are refused. */
 int conf_parse_address(const char *s, char **ret_address, struct stow_err *err) MUST_CHECK;
+
+/* --- of a bucket (parse_s3.c) --- */
+
+/* Printable ASCII, blanks included. */
+int conf_parse_ascii(const char *s, char **ret_s, struct stow_err *err) MUST_CHECK;
+/* Printable ASCII without blanks. The message does not show the value. */
+int conf_parse_secret(const char *s, char **ret_s, struct stow_err *err) MUST_CHECK;
+/* "http[s]://host[:port]"; a slash at the end is dropped. */
+int conf_parse_endpoint(const char *s, char **ret_s, struct stow_err *err) MUST_CHECK;
+/* The same, or "direct". */
+int conf_parse_proxy(const char *s, char **ret_s, struct stow_err *err) MUST_CHECK;
+int conf_parse_region(const char *s, char **ret_s, struct stow_err *err) MUST_CHECK;
+/* By the rules that AWS has for new buckets. */
+int conf_parse_bucket(const char *s, char **ret_s, struct stow_err *err) MUST_CHECK;
+/* The beginning of keys; a slash at the end is dropped. */
+int conf_parse_prefix(const char *s, char **ret_s, struct stow_err *err) MUST_CHECK;
+int conf_parse_kms_key(const char *s, char **ret_s, struct stow_err *err) MUST_CHECK;
+int conf_parse_storage_class(const char *s, char **ret_s, struct stow_err *err) MUST_CHECK;
+int conf_parse_account(const char *s, char **ret_s, struct stow_err *err) MUST_CHECK;
+/* "name=value,name=value": up to ten, with the characters and lengths that S3's tags may have. */
+int conf_parse_pairs(const char *s, char **ret_s, struct stow_err *err) MUST_CHECK;
 
 enum { CONF_TEXT_MAX = 64 };
 /* What conf_parse_size and conf_parse_duration read back as the same number, for numbers >= 0; with

@@ -104,6 +104,8 @@ void visit_table(const toml::table &t, const std::string &path, toml_visit *visi
 			e.len = s->get().size();
 		} else if (const auto *i = m.value->as_integer()) {
 			e.number = i->get();
+		} else if (const auto *b = m.value->as_boolean()) {
+			e.number = b->get();
 		}
 		const bool enter = visit(arg, &e);
 		if (const auto *sub = m.value->as_table(); sub && enter)

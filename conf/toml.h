@@ -20,7 +20,7 @@ struct toml_entry {
 	enum toml_type type;
 	const char *text; /* TOML_STRING: NUL-terminated, and NULs may also be within */
 	size_t len;       /* TOML_STRING: bytes of text */
-	int64_t number;   /* TOML_INTEGER */
+	int64_t number;   /* TOML_INTEGER; TOML_BOOLEAN: 0 or 1 */
 	unsigned line;    /* of the key, from 1 */
 };
 

@@ -58,22 +58,25 @@ int backend_scan(struct backend *b, backend_blob_visit *visit, void *arg, struct
 	return b->ops->scan(b, visit, arg, err);
 }
 
-int backend_stage_create(struct backend *b, const char *name, struct stage **ret_st, struct stow_err *err)
+static const struct stage_hint NO_HINT;
+
+int backend_stage_create(struct backend *b, const char *name, const struct stage_hint *hint,
+			 struct stage **ret_st, struct stow_err *err)
 {
 	assert(stage_name_ok(name));
 	assert(ret_st != NULL && err != NULL);
-	if (b->ops->stage_create(b, name, ret_st, err) < 0)
+	if (b->ops->stage_create(b, name, hint != NULL ? hint : &NO_HINT, ret_st, err) < 0)
 		return -1;
 	assert((*ret_st)->backend == b);
 	return 0;
 }
 
-int backend_stage_resume(struct backend *b, const char *name, uint64_t size, struct stage **ret_st,
-			 struct stow_err *err)
+int backend_stage_resume(struct backend *b, const char *name, uint64_t size, const struct stage_hint *hint,
+			 struct stage **ret_st, struct stow_err *err)
 {
 	assert(stage_name_ok(name));
 	assert(ret_st != NULL && err != NULL);
-	if (b->ops->stage_resume(b, name, size, ret_st, err) < 0)
+	if (b->ops->stage_resume(b, name, size, hint != NULL ? hint : &NO_HINT, ret_st, err) < 0)
 		return -1;
 	assert((*ret_st)->backend == b);
 	return 0;

@@ -40,6 +40,14 @@ struct stage;
  * name and as part of an object key. */
 enum { STAGE_NAME_LEN = 16 };
 
+/* What is thought of a stage's bytes before they are there, so that a backend can send them on their way
+ * while they come. It may be wrong: what stage_publish() is told counts, and a stage that was opened with
+ * another hint, or none, ends as the same blob. */
+struct stage_hint {
+	struct digest digest; /* DIGEST_NONE: not known */
+	uint64_t total;       /* bytes of the whole blob; 0: not known */
+};
+
 /* Called by scans, on the scanning thread. Returning -1 with *err set ends the scan with that
  * failure. */
 typedef int backend_blob_visit(void *arg, const struct digest *d, uint64_t size, struct stow_err *err);
@@ -51,7 +59,7 @@ enum backend_read_flags {
 
 /* All slots are required unless they say otherwise, and all may block unless they say otherwise. */
 struct backend_ops {
-	const char *name; /* "local", "mem", "fault" */
+	const char *name; /* "local", "s3", "mem", "fault" */
 
 	/* Frees the backend. No handle may be open. */
 	void (*free)(struct backend *b);
@@ -62,7 +70,7 @@ struct backend_ops {
 	int (*stat)(struct backend *b, const struct digest *d, uint64_t *ret_size, struct stow_err *err);
 
 	/* A handle for reading; NOT_FOUND if there is no such blob. It stays readable, with the same
-	 * bytes, when the blob is removed or published again meanwhile. */
+	 * bytes, when the blob is removed (but see `remote`) or published again meanwhile. */
 	int (*open)(struct backend *b, const struct digest *d, struct blob **ret_blob, struct stow_err *err);
 	void (*close)(struct blob *blob);
 
@@ -72,7 +80,7 @@ struct backend_ops {
 	int (*pread)(struct blob *blob, void *to, size_t n, uint64_t off, unsigned flags, size_t *ret_n,
 		     struct stow_err *err);
 
-	/* Removes the blob's bytes. NOT_FOUND if there is none. Open handles go on. */
+	/* Removes the blob's bytes. NOT_FOUND if there is none. Open handles go on, but see `remote`. */
 	int (*remove)(struct backend *b, const struct digest *d, struct stow_err *err);
 
 	/* Visits every blob, in no order. Blobs that come or go meanwhile may be seen or not; names
@@ -81,13 +89,14 @@ struct backend_ops {
 
 	/* --- stages --- */
 
-	/* A new, empty stage. ALREADY_EXISTS if the name is taken. */
-	int (*stage_create)(struct backend *b, const char *name, struct stage **ret_st, struct stow_err *err);
+	/* A new, empty stage. ALREADY_EXISTS if the name is taken. `hint` is never NULL here. */
+	int (*stage_create)(struct backend *b, const char *name, const struct stage_hint *hint,
+			    struct stage **ret_st, struct stow_err *err);
 
 	/* A kept stage, cut to `size` bytes: what follows them is forgotten. NOT_FOUND if it is
 	 * gone, DATA_LOSS if it has fewer bytes (it is left as it is then). */
-	int (*stage_resume)(struct backend *b, const char *name, uint64_t size, struct stage **ret_st,
-			    struct stow_err *err);
+	int (*stage_resume)(struct backend *b, const char *name, uint64_t size, const struct stage_hint *hint,
+			    struct stage **ret_st, struct stow_err *err);
 
 	/* Writes all bytes of the `n` vectors at offset `off`, which is the stage's size. On failure
 	 * the stage's size is what it was, as far as any later call can see. */
@@ -130,6 +139,10 @@ struct backend_ops {
  * struct. */
 struct backend {
 	const struct backend_ops *ops;
+	/* Its blobs are on another machine, and others may change them. So nobody goes through all of them
+	 * unless a person asks for that; and a handle whose blob has been removed may answer NOT_FOUND
+	 * (other bytes it never gives). */
+	bool remote;
 };
 struct blob {
 	struct backend *backend;
@@ -147,10 +160,11 @@ int backend_open(struct backend *b, const struct digest *d, struct blob **ret_bl
 		 struct stow_err *err) MUST_CHECK;
 int backend_remove(struct backend *b, const struct digest *d, struct stow_err *err) MUST_CHECK;
 int backend_scan(struct backend *b, backend_blob_visit *visit, void *arg, struct stow_err *err) MUST_CHECK;
-int backend_stage_create(struct backend *b, const char *name, struct stage **ret_st,
-			 struct stow_err *err) MUST_CHECK;
-int backend_stage_resume(struct backend *b, const char *name, uint64_t size, struct stage **ret_st,
-			 struct stow_err *err) MUST_CHECK;
+/* `hint` may be NULL: nothing is known. It is read during the call only. */
+int backend_stage_create(struct backend *b, const char *name, const struct stage_hint *hint,
+			 struct stage **ret_st, struct stow_err *err) MUST_CHECK;
+int backend_stage_resume(struct backend *b, const char *name, uint64_t size, const struct stage_hint *hint,
+			 struct stage **ret_st, struct stow_err *err) MUST_CHECK;
 int backend_stage_discard(struct backend *b, const char *name, struct stow_err *err) MUST_CHECK;
 int backend_stage_scan(struct backend *b, backend_stage_visit *visit, void *arg,
 		       struct stow_err *err) MUST_CHECK;

@@ -3,6 +3,7 @@
 #include "content/base/limits.h"
 #include "content/base/mem.h"
 #include "content/ingest_internal.h"
+#include "content/ref.h"
 #include "content/store_internal.h"
 
 #include <errno.h>
@@ -94,34 +95,48 @@ static void ingest_end(struct ingest *in)
 
 /* --- opening --- */
 
+/* What the backend may go by: the expected digest where it was declared, else what the ref tells. */
+static struct stage_hint hint_of(const struct ingest *in, const struct digest *expected, uint64_t total)
+{
+	struct stage_hint hint = { .digest = *expected, .total = total };
+
+	if (!digest_is_set(expected))
+		(void)ref_guess_digest(in->ref, &hint.digest);
+	return hint;
+}
+
 static int stage_new(struct ingest *in, struct stow_err *err)
 {
+	struct stage_hint hint = hint_of(in, &in->status.expected, in->status.total);
 	uint64_t random;
 
 	if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
 		return stow_fail_errno(err, errno, "getrandom");
 	snprintf(in->stage_name, sizeof(in->stage_name), "%016llx", (unsigned long long)random);
-	return backend_stage_create(in->store->backend, in->stage_name, &in->stage, err);
+	return backend_stage_create(in->store->backend, in->stage_name, &hint, &in->stage, err);
 }
 
 /* Takes up the parked row's bytes. A failure leaves `in` as it was, but for its hash. */
 static int ingest_resume(struct ingest *in, const struct ingest_row *row, struct stow_err *err)
 {
+	const struct digest *expected = digest_is_set(&in->status.expected) ? &in->status.expected
+									    : &row->expected;
+	uint64_t total = in->status.total > 0 ? in->status.total : row->total;
+	struct stage_hint hint = hint_of(in, expected, total);
+
 	if (hash_restore(in->hash, &row->hash, err) < 0)
 		return -1;
 	if (hash_state_count(&row->hash) != row->offset)
 		return stow_fail(err, STOW_DATA_LOSS, "ref %s: the saved hash state is of other bytes",
 				 in->ref);
-	if (backend_stage_resume(in->store->backend, row->stage, row->offset, &in->stage, err) < 0)
+	if (backend_stage_resume(in->store->backend, row->stage, row->offset, &hint, &in->stage, err) < 0)
 		return -1;
 	memcpy(in->stage_name, row->stage, sizeof(in->stage_name));
 	in->status.offset = in->synced = in->checkpoint_offset = row->offset;
 	in->status.started_ns = row->started_ns;
 	in->status.updated_ns = row->updated_ns;
-	if (in->status.total == 0)
-		in->status.total = row->total;
-	if (!digest_is_set(&in->status.expected))
-		in->status.expected = row->expected;
+	in->status.total = total;
+	in->status.expected = *expected;
 	in->has_row = true;
 	return 0;
 }

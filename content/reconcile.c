@@ -126,6 +126,10 @@ int store_reconcile(struct store *s, const atomic_bool *stop, struct reconciled 
 
 	CHECK_OBJ(s, STORE_MAGIC);
 	*ret_r = (struct reconciled){ 0 };
+	/* Blobs of a remote one are adopted when they are asked for, and rows without bytes go when they are
+	 * read: both cost one request each, and not one for everything that a fleet has stored. */
+	if (s->backend->remote)
+		return 0;
 	result = backend_scan(s->backend, seen, &p, err);
 	if (result == 0 && p.n)
 		result = adopt_batch(&p, err);

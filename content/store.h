@@ -122,7 +122,8 @@ struct reconciled {
 	uint64_t dropped; /* rows whose bytes are gone */
 };
 /* Makes the database agree with the backend: adopts blobs without a row, drops rows without bytes.
- * Others go on meanwhile. Ends early, with 0, once *stop is true. */
+ * Others go on meanwhile. Ends early, with 0, once *stop is true. Does nothing over a remote backend, whose
+ * blobs may be many: each is adopted, or its row dropped, when somebody asks for it. */
 int store_reconcile(struct store *s, const atomic_bool *stop, struct reconciled *ret_r,
 		    struct stow_err *err) MUST_CHECK;
 

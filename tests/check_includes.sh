@@ -40,11 +40,13 @@ BEGIN {
 	header[++n] = "^(protobuf-c/|google/protobuf)"; home[n] = "^proto/"
 	header[++n] = "\\.pb-c\\.h$"; home[n] = "^proto/"
 	header[++n] = "^lmdb\\.h$"; home[n] = "^content/meta[^/]*\\.c$|^content/meta[^/]*_internal\\.h$"
-	header[++n] = "^jansson"; home[n] = "^cmd/output\\.c$"
+	header[++n] = "^jansson"; home[n] = "^cmd/output\\.c$|^backends/s3/creds_document\\.c$"
 	header[++n] = "^openssl/"; home[n] = "^content/base/"
 	header[++n] = "^(toml\\+\\+/|toml\\.hpp$)"; home[n] = "^conf/toml\\.cc$"
 	header[++n] = "^absl/"; home[n] = "^proto/abseil\\.cc$"
 	header[++n] = "^re2/"; home[n] = "^content/base/regex\\.cc$"
+	header[++n] = "^curl/"; home[n] = "^backends/s3/http_curl\\.c$"
+	header[++n] = "^expat"; home[n] = "^backends/s3/xml\\.c$|^backends/s3/creds_sts_answer\\.c$"
 }
 FNR == 1 {
 	self = layer(FILENAME)

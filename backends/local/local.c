@@ -5,13 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <linux/magic.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
-
-#ifndef XFS_SUPER_MAGIC
-#define XFS_SUPER_MAGIC 0x58465342
-#endif
 
 #define LOCAL_MAGIC 0x10ca1001u
 #define LOCAL_BLOB_MAGIC 0x10ca1002u
@@ -109,32 +103,14 @@ static void local_close(struct blob *blob)
 	FREE_OBJ(lb);
 }
 
-ssize_t local_read(int fd, void *to, size_t n, uint64_t off)
-{
-	size_t done = 0;
-
-	while (done < n) {
-		ssize_t r = pread(fd, (char *)to + done, n - done, (off_t)(off + done));
-
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r < 0)
-			return -1;
-		if (r == 0)
-			break;
-		done += (size_t)r;
-	}
-	return (ssize_t)done;
-}
-
 /* True if all `n` bytes were in the page cache. Anything short of that, an error and the file's end
  * included, is left to the read that may wait: it has the time to say what is wrong. */
 static bool read_nowait(const struct local *l, int fd, void *to, size_t n, uint64_t off)
 {
 	size_t done = 0;
 
-	if (l->in_ram) /* which has no RWF_NOWAIT, and no need of it */
-		return local_read(fd, to, n, off) == (ssize_t)n;
+	if (l->ingest.in_ram) /* which has no RWF_NOWAIT, and no need of it */
+		return pread_full(fd, to, n, off) == (ssize_t)n;
 	while (done < n) {
 		struct iovec v = { .iov_base = (char *)to + done, .iov_len = n - done };
 		ssize_t r = preadv2(fd, &v, 1, (off_t)(off + done), RWF_NOWAIT);
@@ -166,7 +142,7 @@ static int local_pread(struct blob *blob, void *to, size_t n, uint64_t off, unsi
 		*ret_n = n;
 		return 0;
 	}
-	r = local_read(lb->fd, to, n, off);
+	r = pread_full(lb->fd, to, n, off);
 	if (r < 0)
 		return fail_blob(&l->alg[lb->digest.alg], &lb->digest, errno, "read", err);
 	if ((size_t)r < n) {
@@ -234,7 +210,7 @@ static void local_free(struct backend *b)
 	for (int alg = 0; alg < DIGEST_ALG_COUNT; alg++)
 		dir_close(&l->alg[alg]);
 	dir_close(&l->blobs);
-	dir_close(&l->ingest);
+	spool_dir_close(&l->ingest);
 	dir_close(&l->root);
 	FREE_OBJ(l);
 }
@@ -265,21 +241,6 @@ static int open_below(struct dir *dir, const struct dir *parent, const char *nam
 	return dir_open(dir, parent->fd, name, x_asprintf("%s/%s", parent->path, name), err);
 }
 
-/* What the file system is known for. ext4, XFS and Btrfs log the making of a file together with the
- * file's own first sync, so that the name needs no sync of its own; of any other we assume the
- * least, which is POSIX. */
-static int learn_file_system(struct local *l, struct stow_err *err)
-{
-	struct statfs fs;
-
-	if (fstatfs(l->ingest.fd, &fs) < 0)
-		return stow_fail_errno(err, errno, "statfs %s", l->ingest.path);
-	l->in_ram = fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC;
-	l->sync_names = fs.f_type != EXT4_SUPER_MAGIC && fs.f_type != XFS_SUPER_MAGIC &&
-			fs.f_type != BTRFS_SUPER_MAGIC;
-	return 0;
-}
-
 int local_new(const char *path, struct backend **ret_b, struct stow_err *err)
 {
 	struct local *l = x_calloc(1, sizeof(*l));
@@ -289,14 +250,12 @@ int local_new(const char *path, struct backend **ret_b, struct stow_err *err)
 	l->magic = LOCAL_MAGIC;
 	if (dir_open(&l->root, AT_FDCWD, path, x_strdup(path), err) < 0 ||
 	    open_below(&l->blobs, &l->root, "blobs", err) < 0 ||
-	    open_below(&l->ingest, &l->root, "ingest", err) < 0)
+	    spool_dir_open(&l->ingest, &l->root, err) < 0)
 		return -1;
 	for (int alg = DIGEST_NONE + 1; alg < DIGEST_ALG_COUNT; alg++) {
 		if (open_below(&l->alg[alg], &l->blobs, digest_alg_name((enum digest_alg)alg), err) < 0)
 			return -1;
 	}
-	if (learn_file_system(l, err) < 0)
-		return -1;
 	*ret_b = TAKE(b);
 	return 0;
 }

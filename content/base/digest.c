@@ -1,5 +1,6 @@
 #include "content/base/digest.h"
 
+#include "content/base/encode.h"
 #include "content/base/text.h"
 
 #include <assert.h>
@@ -105,13 +106,7 @@ int digest_parse_hex(struct digest *ret_d, enum digest_alg alg, const char *hex,
 
 void digest_format_hex(const struct digest *d, char out[DIGEST_HEX_MAX])
 {
-	static const char digits[] = "0123456789abcdef";
-
-	for (size_t i = 0; i < d->len; i++) {
-		out[2 * i] = digits[d->b[i] >> 4];
-		out[2 * i + 1] = digits[d->b[i] & 15];
-	}
-	out[2 * d->len] = 0;
+	hex_encode(out, d->b, d->len);
 }
 
 void digest_format(const struct digest *d, char out[DIGEST_STR_MAX])

@@ -36,7 +36,8 @@ static void case_run(void **state)
 
 int backend_suite(const char *name, backend_make *make)
 {
-	static const struct suite_case *const lists[] = { suite_blobs, suite_stages, suite_threads };
+	static const struct suite_case *const lists[] = { suite_blobs, suite_stages, suite_hints,
+							  suite_threads };
 	CLEANUP(freep) struct CMUnitTest *tests = NULL;
 	size_t n = 0;
 

@@ -28,7 +28,7 @@ struct suite_case {
 	const char *name; /* the promise; NULL ends a list */
 	void (*run)(struct backend *b);
 };
-extern const struct suite_case suite_blobs[], suite_stages[], suite_threads[];
+extern const struct suite_case suite_blobs[], suite_stages[], suite_hints[], suite_threads[];
 
 /* --- outcomes --- */
 
@@ -51,8 +51,10 @@ void run_threads(int n, void (*fn)(void *arg, int i), void *arg);
 
 /* --- material --- */
 
-/* A digest that no bytes were hashed for: backends do not look. */
+/* A digest that no bytes were hashed for, where nobody looks. */
 struct digest some_digest(enum digest_alg alg, unsigned seed);
+/* The digest of `n` bytes of fill(seed). */
+struct digest blob_digest(enum digest_alg alg, size_t n, unsigned seed);
 /* Bytes that differ from place to place and from seed to seed. */
 void fill(void *p, size_t n, unsigned seed);
 bool filled(const void *p, size_t n, unsigned seed);

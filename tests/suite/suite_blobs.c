@@ -5,7 +5,7 @@ static const enum digest_alg sha256 = DIGEST_SHA256;
 
 static void absent_blob_is_not_found(struct backend *b)
 {
-	struct digest d = some_digest(sha256, 1);
+	struct digest d = blob_digest(sha256, 10, 1);
 	struct stow_err err;
 
 	check_no_blob(b, &d);
@@ -14,7 +14,7 @@ static void absent_blob_is_not_found(struct backend *b)
 
 static void not_found_names_the_digest(struct backend *b)
 {
-	struct digest d = some_digest(sha256, 1);
+	struct digest d = blob_digest(sha256, 10, 1);
 	char text[DIGEST_STR_MAX];
 	struct stow_err err;
 	uint64_t size;
@@ -26,7 +26,7 @@ static void not_found_names_the_digest(struct backend *b)
 
 static void blob_has_its_bytes_and_size(struct backend *b)
 {
-	struct digest d = some_digest(sha256, 1);
+	struct digest d = blob_digest(sha256, 100000, 7);
 
 	put_blob(b, &d, 100000, 7);
 	check_blob(b, &d, 100000, 7);
@@ -34,7 +34,7 @@ static void blob_has_its_bytes_and_size(struct backend *b)
 
 static void empty_blob_is_legal(struct backend *b)
 {
-	struct digest d = some_digest(sha256, 1);
+	struct digest d = blob_digest(sha256, 0, 1);
 
 	put_blob(b, &d, 0, 0);
 	check_blob(b, &d, 0, 0);
@@ -44,13 +44,13 @@ static void empty_blob_is_legal(struct backend *b)
 static void every_algorithm_has_its_own_blobs(struct backend *b)
 {
 	for (int alg = DIGEST_SHA256; alg < DIGEST_ALG_COUNT; alg++) {
-		struct digest d = some_digest((enum digest_alg)alg, 1);
+		struct digest d = blob_digest((enum digest_alg)alg, 10, (unsigned)alg);
 
 		check_no_blob(b, &d);
 		put_blob(b, &d, 10, (unsigned)alg);
 	}
 	for (int alg = DIGEST_SHA256; alg < DIGEST_ALG_COUNT; alg++) {
-		struct digest d = some_digest((enum digest_alg)alg, 1);
+		struct digest d = blob_digest((enum digest_alg)alg, 10, (unsigned)alg);
 
 		check_blob(b, &d, 10, (unsigned)alg);
 	}
@@ -87,7 +87,7 @@ static void check_ranges(struct backend *b, unsigned flags)
 {
 	CLEANUP(freep) uint8_t *all = x_malloc(RANGE_SIZE);
 	CLEANUP(freep) uint8_t *to = x_malloc(RANGE_SIZE + 1);
-	struct digest d = some_digest(sha256, 1);
+	struct digest d = blob_digest(sha256, RANGE_SIZE, 3);
 	CLEANUP(blob_closep) struct blob *blob = NULL;
 	struct stow_err err;
 
@@ -112,7 +112,7 @@ static void nowait_gives_all_or_unavailable(struct backend *b)
 
 static void removed_blob_is_gone(struct backend *b)
 {
-	struct digest d = some_digest(sha256, 1), other = some_digest(sha256, 2);
+	struct digest d = blob_digest(sha256, 10, 1), other = blob_digest(sha256, 10, 2);
 	struct stow_err err;
 
 	put_blob(b, &d, 10, 1);
@@ -126,7 +126,7 @@ static void removed_blob_is_gone(struct backend *b)
 
 static void removed_blob_can_come_back(struct backend *b)
 {
-	struct digest d = some_digest(sha256, 1);
+	struct digest d = blob_digest(sha256, 10, 1);
 	struct stow_err err;
 
 	put_blob(b, &d, 10, 1);
@@ -135,43 +135,48 @@ static void removed_blob_can_come_back(struct backend *b)
 	check_blob(b, &d, 10, 1);
 }
 
-static void check_handle(struct blob *blob, size_t n, unsigned seed)
+/* `removed`: the blob, or what it was when the handle was opened, has been removed since. */
+static void check_handle(struct blob *blob, size_t n, unsigned seed, bool removed)
 {
 	CLEANUP(freep) uint8_t *to = x_malloc(n);
 	struct stow_err err;
 	size_t got;
 
 	assert_int_equal(blob->size, n);
-	expect_ok(blob_pread(blob, to, n, 0, 0, &got, &err), &err);
+	if (blob_pread(blob, to, n, 0, 0, &got, &err) < 0) {
+		assert_true(removed && blob->backend->remote);
+		expect_fail(-1, &err, STOW_NOT_FOUND);
+		return;
+	}
 	assert_int_equal(got, n);
 	assert_true(filled(to, n, seed));
 }
 
 static void handle_survives_remove(struct backend *b)
 {
-	struct digest d = some_digest(sha256, 1);
+	struct digest d = blob_digest(sha256, 50000, 1);
 	CLEANUP(blob_closep) struct blob *blob = NULL;
 	struct stow_err err;
 
 	put_blob(b, &d, 50000, 1);
 	expect_ok(backend_open(b, &d, &blob, &err), &err);
 	expect_ok(backend_remove(b, &d, &err), &err);
-	check_handle(blob, 50000, 1);
+	check_handle(blob, 50000, 1, true);
 }
 
 static void handle_survives_another_publish(struct backend *b)
 {
-	struct digest d = some_digest(sha256, 1);
+	struct digest d = blob_digest(sha256, 50000, 1);
 	CLEANUP(blob_closep) struct blob *blob = NULL;
 	struct stow_err err;
 
 	put_blob(b, &d, 50000, 1);
 	expect_ok(backend_open(b, &d, &blob, &err), &err);
 	put_blob(b, &d, 50000, 1);
-	check_handle(blob, 50000, 1);
+	check_handle(blob, 50000, 1, false);
 	expect_ok(backend_remove(b, &d, &err), &err);
 	put_blob(b, &d, 50000, 1);
-	check_handle(blob, 50000, 1);
+	check_handle(blob, 50000, 1, false);
 }
 
 enum { SCAN_BLOBS = 300 };
@@ -186,7 +191,7 @@ static int see_blob(void *arg, const struct digest *d, uint64_t size, struct sto
 	struct digest expect;
 
 	assert_in_range(size, 0, SCAN_BLOBS - 1);
-	expect = some_digest(size % 2 == 0 ? DIGEST_SHA256 : DIGEST_SHA512, (unsigned)size);
+	expect = blob_digest(size % 2 == 0 ? DIGEST_SHA256 : DIGEST_SHA512, size, (unsigned)size);
 	assert_true(digest_equal(d, &expect));
 	seen->times[size]++;
 	if (seen->left > 0 && --seen->left == 0)
@@ -197,7 +202,7 @@ static int see_blob(void *arg, const struct digest *d, uint64_t size, struct sto
 static void put_many(struct backend *b)
 {
 	for (unsigned i = 0; i < SCAN_BLOBS; i++) {
-		struct digest d = some_digest(i % 2 == 0 ? DIGEST_SHA256 : DIGEST_SHA512, i);
+		struct digest d = blob_digest(i % 2 == 0 ? DIGEST_SHA256 : DIGEST_SHA512, i, i);
 
 		put_blob(b, &d, i, i);
 	}

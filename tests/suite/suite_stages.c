@@ -6,7 +6,7 @@ static struct stage *create(struct backend *b, const struct stage_name *name)
 	struct stage *st;
 	struct stow_err err;
 
-	expect_ok(backend_stage_create(b, name->s, &st, &err), &err);
+	expect_ok(backend_stage_create(b, name->s, NULL, &st, &err), &err);
 	return st;
 }
 
@@ -42,9 +42,9 @@ static void create_refuses_a_taken_name(struct backend *b)
 	struct stage *st = create(b, &name), *other = NULL;
 	struct stow_err err;
 
-	expect_fail(backend_stage_create(b, name.s, &other, &err), &err, STOW_ALREADY_EXISTS);
+	expect_fail(backend_stage_create(b, name.s, NULL, &other, &err), &err, STOW_ALREADY_EXISTS);
 	stage_close(st);
-	expect_fail(backend_stage_create(b, name.s, &other, &err), &err, STOW_ALREADY_EXISTS);
+	expect_fail(backend_stage_create(b, name.s, NULL, &other, &err), &err, STOW_ALREADY_EXISTS);
 	assert_null(other);
 }
 
@@ -94,7 +94,7 @@ static void writes_follow_one_another(struct backend *b)
 {
 	enum { CHUNK = 1 << 20, CHUNKS = 20 };
 	CLEANUP(freep) uint8_t *bytes = x_malloc((size_t)CHUNK * CHUNKS);
-	struct digest d = some_digest(DIGEST_SHA256, 1);
+	struct digest d = blob_digest(DIGEST_SHA256, (size_t)CHUNK * CHUNKS, 9);
 	struct stage_name name = new_name();
 	struct stage *st = create(b, &name);
 	struct stow_err err;
@@ -118,7 +118,7 @@ static void stage_pread_is_short_only_at_the_end(struct backend *b)
 	size_t got;
 
 	fill(all, sizeof(all), 1);
-	expect_ok(backend_stage_resume(b, name.s, 100, &st, &err), &err);
+	expect_ok(backend_stage_resume(b, name.s, 100, NULL, &st, &err), &err);
 	expect_ok(stage_pread(st, to, 30, 20, &got, &err), &err);
 	assert_int_equal(got, 30);
 	assert_memory_equal(to, all + 20, 30);
@@ -134,13 +134,13 @@ static void stage_pread_is_short_only_at_the_end(struct backend *b)
 
 static void truncated_bytes_do_not_come_back(struct backend *b)
 {
-	struct digest d = some_digest(DIGEST_SHA256, 1);
+	struct digest d = blob_digest(DIGEST_SHA256, 60, 2);
 	struct stage_name name = keep(b, 100, 1);
 	uint8_t bytes[60];
 	struct stow_err err;
 	struct stage *st;
 
-	expect_ok(backend_stage_resume(b, name.s, 100, &st, &err), &err);
+	expect_ok(backend_stage_resume(b, name.s, 100, NULL, &st, &err), &err);
 	expect_ok(stage_truncate(st, 40, &err), &err);
 	check_stage(st, 40, 1);
 	expect_ok(stage_truncate(st, 40, &err), &err);
@@ -165,19 +165,19 @@ static void sync_can_be_repeated(struct backend *b)
 	expect_ok(stage_sync(st, &err), &err);
 	expect_ok(stage_sync(st, &err), &err);
 	stage_close(st);
-	expect_ok(backend_stage_resume(b, name.s, 3, &st, &err), &err);
+	expect_ok(backend_stage_resume(b, name.s, 3, NULL, &st, &err), &err);
 	stage_close(st);
 }
 
 static void close_keeps_the_bytes(struct backend *b)
 {
-	struct digest d = some_digest(DIGEST_SHA256, 1);
+	struct digest d = blob_digest(DIGEST_SHA256, 150, 1);
 	struct stage_name name = keep(b, 100, 1);
 	uint8_t bytes[150];
 	struct stow_err err;
 	struct stage *st;
 
-	expect_ok(backend_stage_resume(b, name.s, 100, &st, &err), &err);
+	expect_ok(backend_stage_resume(b, name.s, 100, NULL, &st, &err), &err);
 	check_stage(st, 100, 1);
 	fill(bytes, sizeof(bytes), 1);
 	expect_ok(write_bytes(st, bytes + 100, 50, 100, &err), &err);
@@ -194,7 +194,7 @@ static void close_keeps_an_empty_stage(struct backend *b)
 	struct stage *st;
 
 	assert_int_equal(count_stages(b), 1);
-	expect_ok(backend_stage_resume(b, name.s, 0, &st, &err), &err);
+	expect_ok(backend_stage_resume(b, name.s, 0, NULL, &st, &err), &err);
 	check_stage(st, 0, 0);
 	stage_close(st);
 }
@@ -205,10 +205,10 @@ static void resume_forgets_what_follows(struct backend *b)
 	struct stow_err err;
 	struct stage *st;
 
-	expect_ok(backend_stage_resume(b, name.s, 60, &st, &err), &err);
+	expect_ok(backend_stage_resume(b, name.s, 60, NULL, &st, &err), &err);
 	check_stage(st, 60, 1);
 	stage_close(st);
-	expect_fail(backend_stage_resume(b, name.s, 100, &st, &err), &err, STOW_DATA_LOSS);
+	expect_fail(backend_stage_resume(b, name.s, 100, NULL, &st, &err), &err, STOW_DATA_LOSS);
 }
 
 static void resume_of_an_absent_stage_is_not_found(struct backend *b)
@@ -217,7 +217,7 @@ static void resume_of_an_absent_stage_is_not_found(struct backend *b)
 	struct stage *st = NULL;
 	struct stow_err err;
 
-	expect_fail(backend_stage_resume(b, name.s, 0, &st, &err), &err, STOW_NOT_FOUND);
+	expect_fail(backend_stage_resume(b, name.s, 0, NULL, &st, &err), &err, STOW_NOT_FOUND);
 	expect_named(&err, name.s);
 	assert_null(st);
 }
@@ -228,17 +228,17 @@ static void resume_with_fewer_bytes_is_data_loss(struct backend *b)
 	struct stage *st = NULL;
 	struct stow_err err;
 
-	expect_fail(backend_stage_resume(b, name.s, 101, &st, &err), &err, STOW_DATA_LOSS);
+	expect_fail(backend_stage_resume(b, name.s, 101, NULL, &st, &err), &err, STOW_DATA_LOSS);
 	expect_named(&err, name.s);
 	assert_null(st);
-	expect_ok(backend_stage_resume(b, name.s, 100, &st, &err), &err);
+	expect_ok(backend_stage_resume(b, name.s, 100, NULL, &st, &err), &err);
 	check_stage(st, 100, 1);
 	stage_close(st);
 }
 
 static void blob_is_there_from_publish_on(struct backend *b)
 {
-	struct digest d = some_digest(DIGEST_SHA256, 1);
+	struct digest d = blob_digest(DIGEST_SHA256, 100, 1);
 	struct stage_name name = new_name();
 	struct stage *st = create(b, &name), *again = NULL;
 	uint8_t bytes[100];
@@ -255,13 +255,13 @@ static void blob_is_there_from_publish_on(struct backend *b)
 	check_blob(b, &d, sizeof(bytes), 1);
 
 	assert_int_equal(count_stages(b), 0);
-	expect_fail(backend_stage_resume(b, name.s, 0, &again, &err), &err, STOW_NOT_FOUND);
+	expect_fail(backend_stage_resume(b, name.s, 0, NULL, &again, &err), &err, STOW_NOT_FOUND);
 	expect_fail(backend_stage_discard(b, name.s, &err), &err, STOW_NOT_FOUND);
 }
 
 static void publish_of_an_existing_blob_succeeds(struct backend *b)
 {
-	struct digest d = some_digest(DIGEST_SHA256, 1);
+	struct digest d = blob_digest(DIGEST_SHA256, 100, 1);
 
 	put_blob(b, &d, 100, 1);
 	put_blob(b, &d, 100, 1);
@@ -277,10 +277,10 @@ static void discard_removes_a_kept_stage(struct backend *b)
 	struct stow_err err;
 
 	expect_ok(backend_stage_discard(b, name.s, &err), &err);
-	expect_fail(backend_stage_resume(b, name.s, 0, &st, &err), &err, STOW_NOT_FOUND);
+	expect_fail(backend_stage_resume(b, name.s, 0, NULL, &st, &err), &err, STOW_NOT_FOUND);
 	expect_fail(backend_stage_discard(b, name.s, &err), &err, STOW_NOT_FOUND);
 	assert_int_equal(count_stages(b), 1);
-	expect_ok(backend_stage_resume(b, other.s, 100, &st, &err), &err);
+	expect_ok(backend_stage_resume(b, other.s, 100, NULL, &st, &err), &err);
 	check_stage(st, 100, 2);
 	stage_close(st);
 }
@@ -312,12 +312,12 @@ static void discard_takes_the_name_of_an_open_stage(struct backend *b)
 	(void)!stage_sync(st, &err);
 	stage_close(st);
 	assert_int_equal(count_stages(b), 0);
-	expect_fail(backend_stage_resume(b, name.s, 0, &again, &err), &err, STOW_NOT_FOUND);
+	expect_fail(backend_stage_resume(b, name.s, 0, NULL, &again, &err), &err, STOW_NOT_FOUND);
 }
 
 static void publish_after_discard_is_all_or_nothing(struct backend *b)
 {
-	struct digest d = some_digest(DIGEST_SHA256, 1);
+	struct digest d = blob_digest(DIGEST_SHA256, 100, 1);
 	struct stage_name name = new_name();
 	struct stage *st = create(b, &name);
 	uint8_t bytes[100];
@@ -356,7 +356,7 @@ static int see_stage(void *arg, const char *name, struct stow_err *err)
 
 static void stage_scan_visits_open_and_kept(struct backend *b)
 {
-	struct digest d = some_digest(DIGEST_SHA256, 1);
+	struct digest d = blob_digest(DIGEST_SHA256, 10, 1);
 	struct names n = { .open = new_name(), .kept = keep(b, 10, 1) };
 	struct stage *st = create(b, &n.open);
 	struct stow_err err;

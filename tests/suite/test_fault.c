@@ -30,10 +30,10 @@ static int setup(void **state)
 	env.other = some_digest(DIGEST_SHA256, 2);
 	put_blob(env.b, &env.d, 100, 1);
 	expect_ok(backend_open(env.b, &env.d, &env.blob, &err), &err);
-	expect_ok(backend_stage_create(env.b, name.s, &env.st, &err), &err);
+	expect_ok(backend_stage_create(env.b, name.s, NULL, &env.st, &err), &err);
 	expect_ok(write_bytes(env.st, "abc", 3, 0, &err), &err);
 	env.kept = new_name();
-	expect_ok(backend_stage_create(env.b, env.kept.s, &kept, &err), &err);
+	expect_ok(backend_stage_create(env.b, env.kept.s, NULL, &kept, &err), &err);
 	stage_close(kept);
 	return 0;
 }
@@ -86,9 +86,9 @@ static int call(enum fault_op op, struct stow_err *err)
 	case FAULT_SCAN:
 		return backend_scan(env.b, no_blob, NULL, err);
 	case FAULT_STAGE_CREATE:
-		return backend_stage_create(env.b, name.s, &env.made, err);
+		return backend_stage_create(env.b, name.s, NULL, &env.made, err);
 	case FAULT_STAGE_RESUME:
-		return backend_stage_resume(env.b, env.kept.s, 0, &env.made, err);
+		return backend_stage_resume(env.b, env.kept.s, 0, NULL, &env.made, err);
 	case FAULT_STAGE_WRITE:
 		return write_bytes(env.st, "def", 3, 3, err);
 	case FAULT_STAGE_TRUNCATE:

@@ -126,7 +126,7 @@ static void stage_is_a_file_of_its_name(void **state)
 	struct stage *st;
 
 	(void)state;
-	expect_ok(backend_stage_create(env.b, name.s, &st, &err), &err);
+	expect_ok(backend_stage_create(env.b, name.s, NULL, &st, &err), &err);
 	assert_int_equal(mode_of(stage_path(&name)), S_IFREG | 0600);
 	stage_close(st);
 }
@@ -142,13 +142,13 @@ static void everything_survives_a_restart(void **state)
 
 	(void)state;
 	put_blob(env.b, &d, 100, 1);
-	expect_ok(backend_stage_create(env.b, name.s, &st, &err), &err);
+	expect_ok(backend_stage_create(env.b, name.s, NULL, &st, &err), &err);
 	expect_ok(write_bytes(st, "abc", 3, 0, &err), &err);
 	stage_close(st);
 	reopen();
 	check_blob(env.b, &d, 100, 1);
 	assert_int_equal(count_stages(env.b), 1);
-	expect_ok(backend_stage_resume(env.b, name.s, 3, &st, &err), &err);
+	expect_ok(backend_stage_resume(env.b, name.s, 3, NULL, &st, &err), &err);
 	expect_ok(stage_pread(st, to, sizeof(to), 0, &n, &err), &err);
 	stage_close(st);
 	assert_int_equal(n, 3);
@@ -300,7 +300,7 @@ static void a_full_disk_loses_nothing(void **state)
 	reopen();
 	put_blob(env.b, &ballast, 4 * CHUNK, 1);
 	fill(bytes, 2 << 20, 2);
-	expect_ok(backend_stage_create(env.b, name.s, &st, &err), &err);
+	expect_ok(backend_stage_create(env.b, name.s, NULL, &st, &err), &err);
 	while (write_bytes(st, bytes + at, CHUNK + 1, at, &err) == 0)
 		at += CHUNK + 1;
 	assert_int_equal(err.code, STOW_RESOURCE_EXHAUSTED);
@@ -393,13 +393,13 @@ static void a_publish_that_fails_can_be_tried_again(void **state)
 	(void)state;
 	fill(bytes, sizeof(bytes), 1);
 	assert_int_equal(mkdir(blob_path(&d).s, 0700), 0);
-	expect_ok(backend_stage_create(env.b, name.s, &st, &err), &err);
+	expect_ok(backend_stage_create(env.b, name.s, NULL, &st, &err), &err);
 	expect_ok(write_bytes(st, bytes, 50, 0, &err), &err);
 	expect_fail(stage_publish(st, &d, &err), &err, STOW_INTERNAL);
 	expect_named(&err, blob_path(&d).s);
 	/* Still open, and still kept when closed. */
 	stage_close(st);
-	expect_ok(backend_stage_resume(env.b, name.s, 50, &st, &err), &err);
+	expect_ok(backend_stage_resume(env.b, name.s, 50, NULL, &st, &err), &err);
 	expect_ok(write_bytes(st, bytes + 50, 50, 50, &err), &err);
 	assert_int_equal(rmdir(blob_path(&d).s), 0);
 	expect_ok(stage_publish(st, &d, &err), &err);
@@ -417,7 +417,7 @@ static void a_shortened_stage_is_not_published(void **state)
 	size_t n;
 
 	(void)state;
-	expect_ok(backend_stage_create(env.b, name.s, &st, &err), &err);
+	expect_ok(backend_stage_create(env.b, name.s, NULL, &st, &err), &err);
 	expect_ok(write_bytes(st, "abcdef", 6, 0, &err), &err);
 	assert_int_equal(truncate(stage_path(&name).s, 2), 0);
 	expect_fail(stage_pread(st, to, 6, 0, &n, &err), &err, STOW_DATA_LOSS);
@@ -438,7 +438,7 @@ static void what_is_behind_a_stages_end_is_not_published(void **state)
 
 	(void)state;
 	fill(bytes, sizeof(bytes), 1);
-	expect_ok(backend_stage_create(env.b, name.s, &st, &err), &err);
+	expect_ok(backend_stage_create(env.b, name.s, NULL, &st, &err), &err);
 	expect_ok(write_bytes(st, bytes, sizeof(bytes), 0, &err), &err);
 	expect_ok(stage_sync(st, &err), &err);
 	assert_int_equal(truncate(stage_path(&name).s, 5000), 0);
@@ -457,7 +457,7 @@ static void a_stage_that_is_a_blobs_second_name_is_gone(void **state)
 	(void)state;
 	put_blob(env.b, &d, 100, 1);
 	assert_int_equal(link(blob_path(&d).s, stage_path(&name).s), 0);
-	expect_fail(backend_stage_resume(env.b, name.s, 10, &st, &err), &err, STOW_NOT_FOUND);
+	expect_fail(backend_stage_resume(env.b, name.s, 10, NULL, &st, &err), &err, STOW_NOT_FOUND);
 	check_blob(env.b, &d, 100, 1);
 	assert_int_equal(count_stages(env.b), 0);
 }

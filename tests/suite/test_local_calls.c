@@ -189,7 +189,7 @@ static void reopen(long fs_type)
 	plan.fs_type = fs_type;
 	expect_ok(local_new(env.dir, &env.b, &err), &err);
 	env.name = new_name();
-	expect_ok(backend_stage_create(env.b, env.name.s, &env.st, &err), &err);
+	expect_ok(backend_stage_create(env.b, env.name.s, NULL, &env.st, &err), &err);
 	log_clear();
 }
 
@@ -279,7 +279,7 @@ static void a_resumed_stage_is_synced_by_publish(void **state)
 	(void)state;
 	write_all_bytes();
 	stage_close(TAKE(env.st));
-	expect_ok(backend_stage_resume(env.b, env.name.s, sizeof(env.bytes), &env.st, &err), &err);
+	expect_ok(backend_stage_resume(env.b, env.name.s, sizeof(env.bytes), NULL, &env.st, &err), &err);
 	expect_ok(stage_publish(env.st, &env.d, &err), &err);
 	assert_string_equal(plan.log, "DRS");
 }
@@ -350,8 +350,8 @@ static void a_failed_sync_keeps_what_was_durable_before(void **state)
 	expect_fail(stage_publish(env.st, &env.d, &err), &err, STOW_RESOURCE_EXHAUSTED);
 	atomic_store(&plan.fdatasync_errno, 0);
 	stage_close(TAKE(env.st));
-	expect_fail(backend_stage_resume(env.b, env.name.s, 401, &env.st, &err), &err, STOW_DATA_LOSS);
-	expect_ok(backend_stage_resume(env.b, env.name.s, 400, &env.st, &err), &err);
+	expect_fail(backend_stage_resume(env.b, env.name.s, 401, NULL, &env.st, &err), &err, STOW_DATA_LOSS);
+	expect_ok(backend_stage_resume(env.b, env.name.s, 400, NULL, &env.st, &err), &err);
 	expect_ok(write_bytes(env.st, env.bytes + 400, 600, 400, &err), &err);
 	expect_ok(stage_publish(env.st, &env.d, &err), &err);
 	check_blob(env.b, &env.d, sizeof(env.bytes), 1);
@@ -369,8 +369,8 @@ static void bytes_cut_after_a_sync_are_not_durable(void **state)
 	atomic_store(&plan.fdatasync_errno, EIO);
 	expect_fail(stage_sync(env.st, &err), &err, STOW_INTERNAL);
 	stage_close(TAKE(env.st));
-	expect_fail(backend_stage_resume(env.b, env.name.s, 101, &env.st, &err), &err, STOW_DATA_LOSS);
-	expect_ok(backend_stage_resume(env.b, env.name.s, 100, &env.st, &err), &err);
+	expect_fail(backend_stage_resume(env.b, env.name.s, 101, NULL, &env.st, &err), &err, STOW_DATA_LOSS);
+	expect_ok(backend_stage_resume(env.b, env.name.s, 100, NULL, &env.st, &err), &err);
 }
 
 static void a_name_that_may_not_be_durable_is_no_success(void **state)

@@ -1,3 +1,4 @@
+#include "content/base/hash.h"
 #include "content/base/mem.h"
 #include "tests/suite/suite.h"
 
@@ -88,6 +89,18 @@ struct digest some_digest(enum digest_alg alg, unsigned seed)
 	return d;
 }
 
+struct digest blob_digest(enum digest_alg alg, size_t n, unsigned seed)
+{
+	CLEANUP(freep) uint8_t *bytes = x_malloc(n);
+	CLEANUP(hash_freep) struct hash *h = hash_new(alg);
+	struct digest d;
+
+	fill(bytes, n, seed);
+	hash_update(h, bytes, n);
+	hash_digest(h, &d);
+	return d;
+}
+
 /* Multiplied by an odd constant: neighbours in place and in seed look nothing alike. */
 static uint8_t fill_byte(size_t i, unsigned seed)
 {
@@ -132,7 +145,7 @@ int try_put_blob(struct backend *b, const struct digest *d, size_t n, unsigned s
 	struct stage_name name = new_name();
 
 	fill(bytes, n, seed);
-	if (backend_stage_create(b, name.s, &st, err) < 0 || write_bytes(st, bytes, n, 0, err) < 0)
+	if (backend_stage_create(b, name.s, NULL, &st, err) < 0 || write_bytes(st, bytes, n, 0, err) < 0)
 		return -1;
 	return stage_publish(st, d, err);
 }

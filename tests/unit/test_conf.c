@@ -3,107 +3,16 @@
 #include "conf/conf_internal.h"
 #include "content/base/clock.h"
 #include "content/base/mem.h"
-#include "tests/unit/unit.h"
+#include "tests/unit/conf_env.h"
 
-#include <fcntl.h>
-#include <ftw.h>
 #include <stdio.h>
-#include <sys/stat.h>
 
 static const char *source_root = ".";
-
-/* A directory for the files of one test. */
-static char dir[] = "/tmp/stowage-test-conf-XXXXXX";
-
-static int make_dir(void **state)
-{
-	(void)state;
-	memcpy(dir + sizeof(dir) - 7, "XXXXXX", 6);
-	return mkdtemp(dir) ? 0 : -1;
-}
-
-static int remove_one(const char *path, const struct stat *st UNUSED, int type UNUSED, struct FTW *ftw UNUSED)
-{
-	return remove(path);
-}
-
-static int remove_dir(void **state)
-{
-	(void)state;
-	return nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
-}
-
-static void put_bytes(const char *name, const char *text, size_t n)
-{
-	char path[512];
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	char *slash = strrchr(path, '/');
-	*slash = 0;
-	(void)mkdir(path, 0700);
-	*slash = '/';
-	FILE *f = fopen(path, "w");
-	assert_non_null(f);
-	assert_int_equal(fwrite(text, 1, n, f), n);
-	assert_int_equal(fclose(f), 0);
-}
-
-static void put(const char *name, const char *text)
-{
-	put_bytes(name, text, strlen(text));
-}
-
-static const char *config_file(void)
-{
-	static char path[64];
-	snprintf(path, sizeof(path), "%s/config.toml", dir);
-	return path;
-}
-
-/* Loads what must be right. */
-static struct conf *load(const struct conf_sources *src)
-{
-	struct conf_errors errors;
-	struct conf *c = NULL;
-	if (conf_load(src, &c, &errors) < 0)
-		fail_msg("%s", errors.line[0]);
-	return c;
-}
-
-/* Loads what must be wrong; *ret_conf must stay as it was. */
-static void refuse(const struct conf_sources *src, struct conf_errors *ret_errors)
-{
-	struct conf *c = NULL;
-	assert_int_equal(conf_load(src, &c, ret_errors), -1);
-	assert_null(c);
-	assert_true(ret_errors->n > 0);
-}
-
-/* The errors' lines must begin with `dir` and each of `lines` must follow, in this order. */
-static void expect_lines(const struct conf_errors *errors, const char *const *lines, size_t n)
-{
-	for (size_t i = 0; i < n && i < errors->n; i++) {
-		const char *line = errors->line[i];
-		if (strncmp(line, dir, strlen(dir)) == 0)
-			line += strlen(dir) + 1;
-		assert_string_equal(line, lines[i]);
-	}
-	assert_int_equal(errors->n, n);
-}
-
-/* One document as config.toml that has one error. */
-static void expect_error(const char *text, const char *line)
-{
-	const struct conf_sources src = { .file = config_file() };
-	struct conf_errors errors;
-	put("config.toml", text);
-	refuse(&src, &errors);
-	expect_lines(&errors, &line, 1);
-}
 
 static void defaults(void **state)
 {
 	(void)state;
-	CLEANUP(conf_freep) struct conf *c = load(&(struct conf_sources){ 0 });
+	CLEANUP(conf_freep) struct conf *c = conf_env_load(&(struct conf_sources){ 0 });
 	assert_int_equal(c->version, 1);
 	assert_string_equal(c->root, "/var/lib/stowage");
 	assert_int_equal(c->stale_ingest_after, 24 * 3600 * NSEC_PER_SEC);
@@ -125,13 +34,14 @@ static void defaults(void **state)
 static void every_key_is_read(void **state)
 {
 	(void)state;
-	put("config.toml",
-	    "version = 1\nroot = '/r'\nstale_ingest_after = '1h30m'\n"
-	    "[grpc]\naddress = 'unix:///a.sock'\nmode = '0600'\nuid = 1000\ngid = 4294967294\n"
-	    "max_message_size = 1048576\ndrain_timeout = '0s'\nthreads = 3\nbusy_poll = '1ms'\n"
-	    "[workers]\nthreads = 9\n[log]\nlevel = 'trace'\nformat = 'json'\n[local]\npath = '/l'\n");
-	const struct conf_sources src = { .file = config_file() };
-	CLEANUP(conf_freep) struct conf *c = load(&src);
+	conf_env_put(
+		"config.toml",
+		"version = 1\nroot = '/r'\nstale_ingest_after = '1h30m'\n"
+		"[grpc]\naddress = 'unix:///a.sock'\nmode = '0600'\nuid = 1000\ngid = 4294967294\n"
+		"max_message_size = 1048576\ndrain_timeout = '0s'\nthreads = 3\nbusy_poll = '1ms'\n"
+		"[workers]\nthreads = 9\n[log]\nlevel = 'trace'\nformat = 'json'\n[local]\npath = '/l'\n");
+	const struct conf_sources src = { .file = conf_env_file() };
+	CLEANUP(conf_freep) struct conf *c = conf_env_load(&src);
 	assert_string_equal(c->root, "/r");
 	assert_int_equal(c->stale_ingest_after, 5400 * NSEC_PER_SEC);
 	assert_string_equal(c->grpc.address, "/a.sock");
@@ -147,16 +57,17 @@ static void every_key_is_read(void **state)
 	assert_int_equal(c->log.format, LOG_FORMAT_JSON);
 	assert_string_equal(c->local.path, "/l");
 	assert_int_equal(c->n_files, 1);
-	assert_string_equal(c->files[0], config_file());
+	assert_string_equal(c->files[0], conf_env_file());
 }
 
 static void other_spellings(void **state)
 {
 	(void)state;
 	/* Dotted keys, inline tables, and the other name of the text format. */
-	put("config.toml", "grpc.mode = '0640'\nlog = { level = 'warn', format = 'logfmt' }\nroot = '/r'\n");
-	const struct conf_sources src = { .file = config_file() };
-	CLEANUP(conf_freep) struct conf *c = load(&src);
+	conf_env_put("config.toml",
+		     "grpc.mode = '0640'\nlog = { level = 'warn', format = 'logfmt' }\nroot = '/r'\n");
+	const struct conf_sources src = { .file = conf_env_file() };
+	CLEANUP(conf_freep) struct conf *c = conf_env_load(&src);
 	assert_int_equal(c->grpc.mode, 0640);
 	assert_int_equal(c->log.level, LOG_LEVEL_WARN);
 	assert_int_equal(c->log.format, LOG_FORMAT_TEXT);
@@ -169,37 +80,37 @@ static void stronger_sources_win(void **state)
 	const char *environment[] = { "PATH=/bin", "STOWAGE_GRPC_MODE=0604", "STOWAGE_ROOT=/env", "STOWAGE",
 				      NULL };
 	const struct conf_override overrides[] = { { "root", "/flag", "--root" } };
-	struct conf_sources src = { .file = config_file() };
+	struct conf_sources src = { .file = conf_env_file() };
 
 	(void)state;
-	put("config.toml", "root = '/file'\nstale_ingest_after = '1h'\n"
-			   "[grpc]\nmode = '0601'\ndrain_timeout = '1s'\n[log]\nlevel = 'debug'");
-	put("conf.d/20.toml", "root = '/20'\ngrpc.mode = '0603'\n");
-	put("conf.d/10.toml", "root = '/10'\ngrpc = { mode = '0602', drain_timeout = '2s' }\n");
-	put("conf.d/.30.toml", "root = '/hidden'\n");
-	put("conf.d/30.toml.orig", "root = '/other'\n");
-	put("conf.d/.toml", "root = '/nothing'\n");
+	conf_env_put("config.toml", "root = '/file'\nstale_ingest_after = '1h'\n"
+				    "[grpc]\nmode = '0601'\ndrain_timeout = '1s'\n[log]\nlevel = 'debug'");
+	conf_env_put("conf.d/20.toml", "root = '/20'\ngrpc.mode = '0603'\n");
+	conf_env_put("conf.d/10.toml", "root = '/10'\ngrpc = { mode = '0602', drain_timeout = '2s' }\n");
+	conf_env_put("conf.d/.30.toml", "root = '/hidden'\n");
+	conf_env_put("conf.d/30.toml.orig", "root = '/other'\n");
+	conf_env_put("conf.d/.toml", "root = '/nothing'\n");
 
-	struct conf *c = load(&src);
+	struct conf *c = conf_env_load(&src);
 	assert_string_equal(c->root, "/20");
 	assert_int_equal(c->stale_ingest_after, 3600 * NSEC_PER_SEC);
 	assert_int_equal(c->grpc.mode, 0603);
 	assert_int_equal(c->grpc.drain_timeout, 2 * NSEC_PER_SEC);
 	assert_int_equal(c->log.level, LOG_LEVEL_DEBUG);
 	assert_int_equal(c->n_files, 3);
-	assert_string_equal(c->files[1] + strlen(dir), "/conf.d/10.toml");
-	assert_string_equal(c->files[2] + strlen(dir), "/conf.d/20.toml");
+	assert_string_equal(c->files[1] + strlen(conf_env_dir), "/conf.d/10.toml");
+	assert_string_equal(c->files[2] + strlen(conf_env_dir), "/conf.d/20.toml");
 	conf_free(c);
 
 	src.environment = environment;
-	c = load(&src);
+	c = conf_env_load(&src);
 	assert_string_equal(c->root, "/env");
 	assert_int_equal(c->grpc.mode, 0604);
 	conf_free(c);
 
 	src.overrides = overrides;
 	src.n_overrides = ARRAY_LEN(overrides);
-	c = load(&src);
+	c = conf_env_load(&src);
 	assert_string_equal(c->root, "/flag");
 	assert_string_equal(c->local.path, "/flag");
 	assert_int_equal(c->grpc.mode, 0604);
@@ -210,61 +121,63 @@ static void the_file_that_is_named_counts(void **state)
 {
 	char variable[128], other[128];
 	const char *environment[] = { variable, NULL };
-	struct conf_sources src = { .default_file = config_file(), .environment = environment };
+	struct conf_sources src = { .default_file = conf_env_file(), .environment = environment };
 	struct conf_errors errors;
 	struct conf *c;
 
 	(void)state;
-	put("other.toml", "root = '/other'\n");
-	snprintf(variable, sizeof(variable), "STOWAGE_CONFIG=%s/other.toml", dir);
-	snprintf(other, sizeof(other), "%s/missing.toml", dir);
+	conf_env_put("other.toml", "root = '/other'\n");
+	snprintf(variable, sizeof(variable), "STOWAGE_CONFIG=%s/other.toml", conf_env_dir);
+	snprintf(other, sizeof(other), "%s/missing.toml", conf_env_dir);
 
 	/* The variable before the default, the flag before the variable. */
-	c = load(&src);
+	c = conf_env_load(&src);
 	assert_string_equal(c->root, "/other");
 	conf_free(c);
 	src.file = other;
-	refuse(&src, &errors);
-	expect_lines(&errors, (const char *[]){ "missing.toml: cannot be read: No such file or directory" },
-		     1);
+	conf_env_refuse(&src, &errors);
+	conf_env_expect(&errors,
+			(const char *[]){ "missing.toml: cannot be read: No such file or directory" }, 1);
 
 	/* An empty variable names nothing, and the default may be missing; not so what is beside it. */
 	src.file = NULL;
 	snprintf(variable, sizeof(variable), "STOWAGE_CONFIG=");
-	put("conf.d/1.toml", "root = '/d'\n");
-	c = load(&src);
+	conf_env_put("conf.d/1.toml", "root = '/d'\n");
+	c = conf_env_load(&src);
 	assert_string_equal(c->root, "/d");
 	assert_int_equal(c->n_files, 1);
 	conf_free(c);
 
-	snprintf(variable, sizeof(variable), "STOWAGE_CONFIG=%s/none.toml", dir);
-	refuse(&src, &errors);
-	expect_lines(&errors, (const char *[]){ "none.toml: cannot be read: No such file or directory" }, 1);
+	snprintf(variable, sizeof(variable), "STOWAGE_CONFIG=%s/none.toml", conf_env_dir);
+	conf_env_refuse(&src, &errors);
+	conf_env_expect(&errors, (const char *[]){ "none.toml: cannot be read: No such file or directory" },
+			1);
 }
 
 static void unreadable_files(void **state)
 {
-	const struct conf_sources src = { .file = dir };
+	const struct conf_sources src = { .file = conf_env_dir };
 	struct conf_errors errors;
 	char *large = x_malloc(300 * 1024);
 
 	(void)state;
-	refuse(&src, &errors);
+	conf_env_refuse(&src, &errors);
 	assert_int_equal(errors.n, 1);
-	assert_string_equal(errors.line[0] + strlen(dir), ": cannot be read: Is a directory");
+	assert_string_equal(errors.line[0] + strlen(conf_env_dir), ": cannot be read: Is a directory");
 
 	memset(large, '\n', 300 * 1024);
-	put_bytes("config.toml", large, 300 * 1024);
-	refuse(&(struct conf_sources){ .file = config_file() }, &errors);
-	expect_lines(&errors,
-		     (const char *[]){ "config.toml: cannot be read: the file is larger than 256 KiB" }, 1);
-	put_bytes("config.toml", large, 256 * 1024);
-	conf_free(load(&(struct conf_sources){ .file = config_file() }));
+	conf_env_put_bytes("config.toml", large, 300 * 1024);
+	conf_env_refuse(&(struct conf_sources){ .file = conf_env_file() }, &errors);
+	conf_env_expect(&errors,
+			(const char *[]){ "config.toml: cannot be read: the file is larger than 256 KiB" },
+			1);
+	conf_env_put_bytes("config.toml", large, 256 * 1024);
+	conf_free(conf_env_load(&(struct conf_sources){ .file = conf_env_file() }));
 	free(large);
 
-	put("conf.d", "");
-	refuse(&(struct conf_sources){ .file = config_file() }, &errors);
-	expect_lines(&errors, (const char *[]){ "conf.d: cannot be read: Not a directory" }, 1);
+	conf_env_put("conf.d", "");
+	conf_env_refuse(&(struct conf_sources){ .file = conf_env_file() }, &errors);
+	conf_env_expect(&errors, (const char *[]){ "conf.d: cannot be read: Not a directory" }, 1);
 }
 
 static void wrong_values(void **state)
@@ -324,7 +237,7 @@ static void wrong_values(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
-		expect_error(cases[i].text, cases[i].line);
+		conf_env_expect_error(cases[i].text, cases[i].line);
 }
 
 static void unknown_keys(void **state)
@@ -338,19 +251,20 @@ static void unknown_keys(void **state)
 		  "config.toml:3: grpc.adress: unknown key, did you mean \"grpc.address\"?" },
 		{ "level = 'info'", "config.toml:1: level: unknown key, did you mean \"log.level\"?" },
 		{ "zzzzz = 1", "config.toml:1: zzzzz: unknown key, expected one of version, root, "
-			       "stale_ingest_after, grpc, workers, log, local" },
+			       "stale_ingest_after, grpc, workers, log, local, remote" },
 		{ "[log]\ncolour = true",
 		  "config.toml:2: log.colour: unknown key, expected one of level, format" },
 		/* A dot within quotes makes no path. */
-		{ "\"grpc.mode\" = '0660'", "config.toml:1: \"grpc.mode\": unknown key, expected one of "
-					    "version, root, stale_ingest_after, grpc, workers, log, local" },
+		{ "\"grpc.mode\" = '0660'",
+		  "config.toml:1: \"grpc.mode\": unknown key, expected one of "
+		  "version, root, stale_ingest_after, grpc, workers, log, local, remote" },
 		{ "[log]\n\"a\\nb\" = 1",
 		  "config.toml:2: log.\"a?b\": unknown key, expected one of level, format" },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
-		expect_error(cases[i].text, cases[i].line);
+		conf_env_expect_error(cases[i].text, cases[i].line);
 }
 
 static void syntax_errors(void **state)
@@ -375,10 +289,11 @@ static void syntax_errors(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		struct conf_errors errors;
-		put("config.toml", cases[i].text);
-		refuse(&(struct conf_sources){ .file = config_file() }, &errors);
+		conf_env_put("config.toml", cases[i].text);
+		conf_env_refuse(&(struct conf_sources){ .file = conf_env_file() }, &errors);
 		assert_int_equal(errors.n, 1);
-		assert_memory_equal(errors.line[0] + strlen(dir), cases[i].start, strlen(cases[i].start));
+		assert_memory_equal(errors.line[0] + strlen(conf_env_dir), cases[i].start,
+				    strlen(cases[i].start));
 		assert_null(strchr(errors.line[0], '\n'));
 	}
 }
@@ -394,15 +309,16 @@ static void deep_keys(void **state)
 	for (; n < 200 * 1024 - 2; n += 2)
 		memcpy(text + n, "a.", 2);
 	memcpy(text + n, "a\n", 2);
-	put_bytes("config.toml", text, n + 2);
-	refuse(&(struct conf_sources){ .file = config_file() }, &errors);
-	expect_lines(&errors,
-		     (const char *[]){ "config.toml: more than 4096 dots, which no configuration needs" }, 1);
+	conf_env_put_bytes("config.toml", text, n + 2);
+	conf_env_refuse(&(struct conf_sources){ .file = conf_env_file() }, &errors);
+	conf_env_expect(&errors,
+			(const char *[]){ "config.toml: more than 4096 dots, which no configuration needs" },
+			1);
 
 	/* And what is not refused must be borne. */
 	memcpy(text + 8192, "a=1", 3);
-	put_bytes("config.toml", text, 8195);
-	refuse(&(struct conf_sources){ .file = config_file() }, &errors);
+	conf_env_put_bytes("config.toml", text, 8195);
+	conf_env_refuse(&(struct conf_sources){ .file = conf_env_file() }, &errors);
 	assert_non_null(strstr(errors.line[0], "a: unknown key"));
 	free(text);
 }
@@ -438,9 +354,10 @@ static void environment_is_checked(void **state)
 	struct conf_errors errors;
 
 	(void)state;
-	refuse(&(struct conf_sources){ .environment = environment }, &errors);
-	expect_lines(&errors, lines, ARRAY_LEN(lines));
-	CLEANUP(conf_freep) struct conf *c = load(&(struct conf_sources){ .environment = environment + 6 });
+	conf_env_refuse(&(struct conf_sources){ .environment = environment }, &errors);
+	conf_env_expect(&errors, lines, ARRAY_LEN(lines));
+	CLEANUP(conf_freep)
+	struct conf *c = conf_env_load(&(struct conf_sources){ .environment = environment + 6 });
 	assert_int_equal(c->grpc.max_message_size, 8 << 20);
 }
 
@@ -449,7 +366,7 @@ static void all_sources_report(void **state)
 	const char *environment[] = { "STOWAGE_ROOT=x", NULL };
 	const struct conf_override overrides[] = { { "grpc.address", "localhost:1", "--address" } };
 	const struct conf_sources src = {
-		.file = config_file(), .environment = environment, .overrides = overrides, .n_overrides = 1
+		.file = conf_env_file(), .environment = environment, .overrides = overrides, .n_overrides = 1
 	};
 	static const char *const lines[] = {
 		"config.toml:1: root: \"rel\" is not an absolute path",
@@ -458,7 +375,7 @@ static void all_sources_report(void **state)
 		("config.toml:6: grpc.mode: \"b\" is not a file mode, expected an octal string such as "
 		 "\"0660\""),
 		("conf.d/a.toml:1: nope: unknown key, expected one of version, root, stale_ingest_after, "
-		 "grpc, workers, log, local"),
+		 "grpc, workers, log, local, remote"),
 		"environment STOWAGE_ROOT: root: \"x\" is not an absolute path",
 		("flag --address: grpc.address: \"localhost:1\" is not an address, expected an absolute "
 		 "path, "
@@ -467,10 +384,10 @@ static void all_sources_report(void **state)
 	struct conf_errors errors;
 
 	(void)state;
-	put("config.toml", "root = 'rel'\n\n[log]\nlevel = 'a'\n[grpc]\nmode = 'b'\n");
-	put("conf.d/a.toml", "nope = 1\n");
-	refuse(&src, &errors);
-	expect_lines(&errors, lines, ARRAY_LEN(lines));
+	conf_env_put("config.toml", "root = 'rel'\n\n[log]\nlevel = 'a'\n[grpc]\nmode = 'b'\n");
+	conf_env_put("conf.d/a.toml", "nope = 1\n");
+	conf_env_refuse(&src, &errors);
+	conf_env_expect(&errors, lines, ARRAY_LEN(lines));
 }
 
 static void many_errors_are_counted(void **state)
@@ -481,8 +398,8 @@ static void many_errors_are_counted(void **state)
 	(void)state;
 	for (int i = 0; i < 50; i++)
 		snprintf(text + strlen(text), sizeof(text) - strlen(text), "zzzzz%d = 1\n", i);
-	put("config.toml", text);
-	refuse(&(struct conf_sources){ .file = config_file() }, &errors);
+	conf_env_put("config.toml", text);
+	conf_env_refuse(&(struct conf_sources){ .file = conf_env_file() }, &errors);
 	assert_int_equal(errors.n, CONF_ERRORS_MAX);
 	assert_int_equal(errors.left_off, 50 - CONF_ERRORS_MAX);
 	/* The first ones, in the order of the file. */
@@ -497,8 +414,8 @@ static void long_lines_are_cut(void **state)
 	(void)state;
 	memset(text, 'k', 1500);
 	memcpy(text + 1500, " = 1", 5);
-	put("config.toml", text);
-	refuse(&(struct conf_sources){ .file = config_file() }, &errors);
+	conf_env_put("config.toml", text);
+	conf_env_refuse(&(struct conf_sources){ .file = conf_env_file() }, &errors);
 	assert_int_equal(strlen(errors.line[0]), CONF_ERROR_LINE - 1);
 	assert_string_equal(errors.line[0] + CONF_ERROR_LINE - 4, "...");
 }
@@ -514,15 +431,15 @@ static void dump_reads_back(void **state)
 		 "1024\n"
 		 "[log]\nlevel = 'error'\nformat = 'logfmt'\n"),
 	};
-	const struct conf_sources src = { .file = config_file() };
+	const struct conf_sources src = { .file = conf_env_file() };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(documents); i++) {
-		put("config.toml", documents[i]);
-		CLEANUP(conf_freep) struct conf *c = load(&src);
+		conf_env_put("config.toml", documents[i]);
+		CLEANUP(conf_freep) struct conf *c = conf_env_load(&src);
 		CLEANUP(freep) char *text = conf_dump(c);
-		put("config.toml", text);
-		CLEANUP(conf_freep) struct conf *again = load(&src);
+		conf_env_put("config.toml", text);
+		CLEANUP(conf_freep) struct conf *again = conf_env_load(&src);
 		CLEANUP(freep) char *text_again = conf_dump(again);
 		assert_string_equal(text, text_again);
 		/* Not by their texts: the fields. */
@@ -541,9 +458,9 @@ static void default_text_gives_the_defaults(void **state)
 {
 	(void)state;
 	CLEANUP(freep) char *text = conf_default_text();
-	put("config.toml", text);
-	CLEANUP(conf_freep) struct conf *c = load(&(struct conf_sources){ .file = config_file() });
-	CLEANUP(conf_freep) struct conf *preset = load(&(struct conf_sources){ 0 });
+	conf_env_put("config.toml", text);
+	CLEANUP(conf_freep) struct conf *c = conf_env_load(&(struct conf_sources){ .file = conf_env_file() });
+	CLEANUP(conf_freep) struct conf *preset = conf_env_load(&(struct conf_sources){ 0 });
 	CLEANUP(freep) char *read = conf_dump(c);
 	CLEANUP(freep) char *expected = conf_dump(preset);
 	assert_string_equal(read, expected);
@@ -551,7 +468,7 @@ static void default_text_gives_the_defaults(void **state)
 
 static void example_is_the_default_text(void **state)
 {
-	char path[512], example[16384];
+	char path[512], example[32768];
 
 	(void)state;
 	snprintf(path, sizeof(path), "%s/conf/config.toml.example", source_root);
@@ -599,27 +516,25 @@ static void distances(void **state)
 		UINT32_MAX);
 }
 
-#define FILE_TEST(name) cmocka_unit_test_setup_teardown(name, make_dir, remove_dir)
-
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(defaults),
-		FILE_TEST(every_key_is_read),
-		FILE_TEST(other_spellings),
-		FILE_TEST(stronger_sources_win),
-		FILE_TEST(the_file_that_is_named_counts),
-		FILE_TEST(unreadable_files),
-		FILE_TEST(wrong_values),
-		FILE_TEST(unknown_keys),
-		FILE_TEST(syntax_errors),
-		FILE_TEST(deep_keys),
+		CONF_TEST(every_key_is_read),
+		CONF_TEST(other_spellings),
+		CONF_TEST(stronger_sources_win),
+		CONF_TEST(the_file_that_is_named_counts),
+		CONF_TEST(unreadable_files),
+		CONF_TEST(wrong_values),
+		CONF_TEST(unknown_keys),
+		CONF_TEST(syntax_errors),
+		CONF_TEST(deep_keys),
 		cmocka_unit_test(environment_is_checked),
-		FILE_TEST(all_sources_report),
-		FILE_TEST(many_errors_are_counted),
-		FILE_TEST(long_lines_are_cut),
-		FILE_TEST(dump_reads_back),
-		FILE_TEST(default_text_gives_the_defaults),
+		CONF_TEST(all_sources_report),
+		CONF_TEST(many_errors_are_counted),
+		CONF_TEST(long_lines_are_cut),
+		CONF_TEST(dump_reads_back),
+		CONF_TEST(default_text_gives_the_defaults),
 		cmocka_unit_test(example_is_the_default_text),
 		cmocka_unit_test(table_is_consistent),
 		cmocka_unit_test(distances),

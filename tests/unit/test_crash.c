@@ -67,10 +67,11 @@ static int kill_remove(struct backend *b, const struct digest *d, struct stow_er
 	return rc;
 }
 
-static int kill_create(struct backend *b, const char *name, struct stage **ret_st, struct stow_err *err)
+static int kill_create(struct backend *b, const char *name, const struct stage_hint *hint,
+		       struct stage **ret_st, struct stow_err *err)
 {
 	step();
-	int rc = real->stage_create(b, name, ret_st, err);
+	int rc = real->stage_create(b, name, hint, ret_st, err);
 	step();
 	return rc;
 }

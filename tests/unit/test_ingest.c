@@ -263,7 +263,8 @@ static void a_row_of_other_bytes_starts_from_zero(void **state UNUSED)
 		if (round == 2) {
 			struct stage *st;
 
-			expect_ok(backend_stage_resume(env.store->backend, row.stage, 500, &st, &err), &err);
+			expect_ok(backend_stage_resume(env.store->backend, row.stage, 500, NULL, &st, &err),
+				  &err);
 			stage_close(st);
 		}
 		ingest_row_free(&row);

@@ -272,7 +272,7 @@ static void strays_that_cannot_be_removed(void **state UNUSED)
 	struct stage *st;
 	struct stow_err err;
 
-	expect_ok(backend_stage_create(env.store->backend, name.s, &st, &err), &err);
+	expect_ok(backend_stage_create(env.store->backend, name.s, NULL, &st, &err), &err);
 	stage_close(st);
 	env_close(&env);
 	env_fault(&env, FAULT_STAGE_DISCARD, 1, STOW_INTERNAL);

@@ -114,7 +114,7 @@ static void strays_are_removed(void **state UNUSED)
 		struct stage_name name = new_name();
 		struct stage *st;
 
-		expect_ok(backend_stage_create(env.store->backend, name.s, &st, &err), &err);
+		expect_ok(backend_stage_create(env.store->backend, name.s, NULL, &st, &err), &err);
 		stage_close(st);
 	}
 	assert_int_equal(env_stages(&env), 4);

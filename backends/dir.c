@@ -1,4 +1,5 @@
-#include "backends/local/local_internal.h"
+#include "backends/dir.h"
+
 #include "content/base/mem.h"
 
 #include <dirent.h>
@@ -123,4 +124,22 @@ int dir_each(struct dir *dir, dir_visit *visit, void *arg, struct stow_err *err)
 	if (errno != 0)
 		return stow_fail_errno(err, errno, "list directory %s", dir->path);
 	return 0;
+}
+
+ssize_t pread_full(int fd, void *to, size_t n, uint64_t off)
+{
+	size_t done = 0;
+
+	while (done < n) {
+		ssize_t r = pread(fd, (char *)to + done, n - done, (off_t)(off + done));
+
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r < 0)
+			return -1;
+		if (r == 0)
+			break;
+		done += (size_t)r;
+	}
+	return (ssize_t)done;
 }

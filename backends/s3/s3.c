@@ -1,0 +1,247 @@
+#include "backends/s3/s3.h"
+
+#include "backends/s3/s3_internal.h"
+#include "content/base/clock.h"
+#include "content/base/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <time.h>
+
+#define BLOB_MAGIC 0x53330003u
+
+/* Uploads that begin, hash or abort at once; the transfers themselves need no thread. */
+enum { POOL_THREADS = 4 };
+
+struct s3_blob {
+	struct blob base;
+	unsigned magic;
+	struct object *object;
+};
+
+struct s3 *s3_from(struct backend *b)
+{
+	struct s3 *s = CONTAINER_OF(b, struct s3, base);
+
+	CHECK_OBJ(s, S3_MAGIC);
+	return s;
+}
+
+static struct s3_blob *blob_from(struct blob *blob)
+{
+	struct s3_blob *sb = CONTAINER_OF(blob, struct s3_blob, base);
+
+	CHECK_OBJ(sb, BLOB_MAGIC);
+	return sb;
+}
+
+/* --- keys --- */
+
+char *s3_blob_key(const struct s3 *s, const struct digest *d)
+{
+	char hex[DIGEST_HEX_MAX];
+
+	digest_format_hex(d, hex);
+	return x_asprintf("%sblobs/%s/%s", s->prefix, digest_alg_name((enum digest_alg)d->alg), hex);
+}
+
+bool s3_key_digest(const struct s3 *s, const char *key, struct digest *ret_d)
+{
+	size_t n = strlen(s->prefix);
+	struct stow_err ignored;
+	const char *hex;
+
+	if (strncmp(key, s->prefix, n) != 0 || strncmp(key + n, "blobs/", 6) != 0)
+		return false;
+	key += n + 6;
+	hex = strchr(key, '/');
+	if (hex == NULL || digest_alg_find(key, (size_t)(hex - key)) == DIGEST_NONE)
+		return false;
+	return digest_parse_hex(ret_d, digest_alg_find(key, (size_t)(hex - key)), hex + 1, strlen(hex + 1),
+				&ignored) == 0;
+}
+
+/* --- finished blobs --- */
+
+static int head_blob(struct s3 *s, const struct digest *d, const char *key, struct s3_object *ret_o,
+		     struct stow_err *err)
+{
+	char text[DIGEST_STR_MAX];
+
+	if (s3_head(s->client, key, ret_o, err) == 0)
+		return 0;
+	digest_format(d, text);
+	if (err->code == STOW_NOT_FOUND)
+		return stow_fail(err, STOW_NOT_FOUND, "blob %s: not found", text);
+	return -1;
+}
+
+int s3_head_sure(struct s3 *s, const char *key, struct s3_object *ret_o, struct stow_err *err)
+{
+	enum { LOOKS = 5 };
+	struct timespec pause = { .tv_nsec = 50 * NSEC_PER_MSEC };
+
+	for (int look = 1;; look++) {
+		if (s3_head(s->client, key, ret_o, err) == 0)
+			return 0;
+		if (err->code != STOW_NOT_FOUND || look == LOOKS)
+			return -1;
+		(void)nanosleep(&pause, NULL);
+		pause.tv_nsec *= 2;
+	}
+}
+
+static int s3_stat(struct backend *b, const struct digest *d, uint64_t *ret_size, struct stow_err *err)
+{
+	struct s3 *s = s3_from(b);
+	CLEANUP(freep) char *key = s3_blob_key(s, d);
+	struct s3_object o;
+
+	if (head_blob(s, d, key, &o, err) < 0)
+		return -1;
+	*ret_size = o.size;
+	return 0;
+}
+
+static int s3_open(struct backend *b, const struct digest *d, struct blob **ret_blob, struct stow_err *err)
+{
+	struct s3 *s = s3_from(b);
+	CLEANUP(freep) char *key = s3_blob_key(s, d);
+	struct s3_object o;
+	struct s3_blob *sb;
+
+	if (head_blob(s, d, key, &o, err) < 0)
+		return -1;
+	sb = x_calloc(1, sizeof(*sb));
+	sb->base = (struct blob){ .backend = b, .size = o.size };
+	sb->magic = BLOB_MAGIC;
+	sb->object = object_open(s->reader, key, &o);
+	*ret_blob = &sb->base;
+	return 0;
+}
+
+static void s3_close(struct blob *blob)
+{
+	struct s3_blob *sb = blob_from(blob);
+
+	object_close(sb->object);
+	FREE_OBJ(sb);
+}
+
+static int s3_pread(struct blob *blob, void *to, size_t n, uint64_t off, unsigned flags, size_t *ret_n,
+		    struct stow_err *err)
+{
+	struct s3_blob *sb = blob_from(blob);
+
+	if (off >= blob->size)
+		n = 0;
+	else if (n > blob->size - off)
+		n = (size_t)(blob->size - off);
+	if (n > 0 && object_read(sb->object, to, n, off, flags, err) < 0)
+		return -1;
+	*ret_n = n;
+	return 0;
+}
+
+/* S3 does not say whether there was an object; so we look first. */
+static int s3_remove(struct backend *b, const struct digest *d, struct stow_err *err)
+{
+	struct s3 *s = s3_from(b);
+	CLEANUP(freep) char *key = s3_blob_key(s, d);
+	struct s3_object o;
+
+	if (head_blob(s, d, key, &o, err) < 0)
+		return -1;
+	return s3_delete(s->client, key, err);
+}
+
+struct scan {
+	struct s3 *s;
+	backend_blob_visit *visit;
+	void *arg;
+};
+
+static int see_key(void *arg, const char *key, const struct s3_object *o, struct stow_err *err)
+{
+	const struct scan *scan = arg;
+	struct digest d;
+
+	return s3_key_digest(scan->s, key, &d) ? scan->visit(scan->arg, &d, o->size, err) : 0;
+}
+
+static int s3_scan(struct backend *b, backend_blob_visit *visit, void *arg, struct stow_err *err)
+{
+	struct scan scan = { .s = s3_from(b), .visit = visit, .arg = arg };
+	CLEANUP(freep) char *prefix = x_asprintf("%sblobs/", scan.s->prefix);
+
+	return s3_list(scan.s->client, prefix, NULL, 0, see_key, &scan, err);
+}
+
+/* --- start and end --- */
+
+static void s3_free(struct backend *b)
+{
+	struct s3 *s = s3_from(b);
+
+	assert(s->open == NULL);
+	if (s->pool != NULL) {
+		leftovers_end(&s->leftovers);
+		pool_free(s->pool);
+		leftovers_free(&s->leftovers);
+	}
+	reader_free(s->reader);
+	s3_session_free(s->session);
+	spool_dir_close(&s->ingest);
+	dir_close(&s->root);
+	lock_destroy(&s->lock);
+	free(s->prefix);
+	FREE_OBJ(s);
+}
+
+static const struct backend_ops s3_ops = {
+	.name = "s3",
+	.free = s3_free,
+	.stat = s3_stat,
+	.open = s3_open,
+	.close = s3_close,
+	.pread = s3_pread,
+	.remove = s3_remove,
+	.scan = s3_scan,
+	.stage_create = s3_stage_create,
+	.stage_resume = s3_stage_resume,
+	.stage_write = s3_stage_write,
+	.stage_truncate = s3_stage_truncate,
+	.stage_sync = s3_stage_sync,
+	.stage_pread = s3_stage_pread,
+	.stage_publish = s3_stage_publish,
+	.stage_close = s3_stage_close,
+	.stage_discard = s3_stage_discard,
+	.stage_scan = s3_stage_scan,
+};
+
+int s3_new(const struct s3_options *o, const char *path, struct backend **ret_b, struct stow_err *err)
+{
+	struct s3 *s = x_calloc(1, sizeof(*s));
+	CLEANUP(backend_freep) struct backend *b = &s->base;
+
+	s->base = (struct backend){ .ops = &s3_ops, .remote = true };
+	s->magic = S3_MAGIC;
+	lock_init(&s->lock, RANK_BACKEND);
+	s->prefix = *o->prefix != '\0' ? x_asprintf("%s/", o->prefix) : x_strdup("");
+	s->small_blob = (uint64_t)o->small_blob;
+	s->part_size = (uint64_t)o->part_size;
+	s->upload_concurrency = o->upload_concurrency;
+	if (path != NULL && (dir_open(&s->root, AT_FDCWD, path, x_strdup(path), err) < 0 ||
+			     spool_dir_open(&s->ingest, &s->root, err) < 0))
+		return -1;
+	if (s3_session_new(o, &s->session, err) < 0)
+		return -1;
+	s->client = s->session->client;
+	s->reader = reader_new(s->client, (uint64_t)o->read_memory);
+	if (path != NULL) {
+		s->pool = pool_new("s3", POOL_THREADS);
+		leftovers_begin(&s->leftovers, &s->ingest.dir, s->client, s->session->http, s->pool);
+	}
+	*ret_b = TAKE(b);
+	return 0;
+}

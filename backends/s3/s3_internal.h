@@ -1,0 +1,69 @@
+/* What the files of the backend share.
+ *
+ *   s3.c         the table, finished blobs, start and end
+ *   stage.c      stages: a spool, and an upload beside it
+ *   upload*.c    one blob's way into the bucket
+ *   sidecar.c    what of it must survive a restart;  leftovers.c  aborting what is to be forgotten
+ *   reader.c     read-ahead for all readers together
+ *   session.c    transfer thread, credentials and client as one
+ *
+ * Locks: none is held across an operation on the bucket that waits. An upload's lock, the list of open
+ * stages' and the reader's are of one rank, so that no thread ever has two of them. */
+#ifndef STOWAGE_BACKENDS_S3_INTERNAL_H
+#define STOWAGE_BACKENDS_S3_INTERNAL_H
+
+#include "backends/s3/leftovers.h"
+#include "backends/s3/reader.h"
+#include "backends/s3/session.h"
+#include "backends/s3/upload.h"
+#include "backends/spool.h"
+
+#define S3_MAGIC 0x53330001u
+
+struct s3_stage;
+
+struct s3 {
+	struct backend base;
+	unsigned magic;
+	struct s3_session *session;
+	struct s3_client *client; /* the session's */
+	char *prefix;             /* of all keys: "", or with its slash at the end */
+	uint64_t small_blob, part_size;
+	unsigned upload_concurrency;
+	/* The server has said that it does not know If-None-Match; so we look before we send. */
+	atomic_bool unconditional;
+
+	struct dir root;
+	struct spool_dir ingest;
+	struct pool *pool; /* beginnings of uploads, hashes of parts, aborts */
+	struct leftovers leftovers;
+	struct reader *reader;
+	struct lock lock; /* for the list */
+	struct s3_stage *open;
+};
+struct s3 *s3_from(struct backend *b);
+
+/* "<prefix>/blobs/<alg>/<hex>". To be freed. */
+char *s3_blob_key(const struct s3 *s, const struct digest *d);
+/* True, with the digest, for a key of that form. */
+bool s3_key_digest(const struct s3 *s, const char *key, struct digest *ret_d);
+
+/* The object of that key, but NOT_FOUND only if several looks have not found it: for one that must be
+ * there, in a bucket whose answers may lag behind its writes. */
+int s3_head_sure(struct s3 *s, const char *key, struct s3_object *ret_o, struct stow_err *err) MUST_CHECK;
+
+/* The slots of the table that stage.c fills; their promises are those of struct backend_ops. */
+int s3_stage_create(struct backend *b, const char *name, const struct stage_hint *hint, struct stage **ret_st,
+		    struct stow_err *err);
+int s3_stage_resume(struct backend *b, const char *name, uint64_t size, const struct stage_hint *hint,
+		    struct stage **ret_st, struct stow_err *err);
+int s3_stage_write(struct stage *st, const struct iovec *iov, int n, uint64_t off, struct stow_err *err);
+int s3_stage_truncate(struct stage *st, uint64_t size, struct stow_err *err);
+int s3_stage_sync(struct stage *st, struct stow_err *err);
+int s3_stage_pread(struct stage *st, void *to, size_t n, uint64_t off, size_t *ret_n, struct stow_err *err);
+int s3_stage_publish(struct stage *st, const struct digest *d, struct stow_err *err);
+void s3_stage_close(struct stage *st);
+int s3_stage_discard(struct backend *b, const char *name, struct stow_err *err);
+int s3_stage_scan(struct backend *b, backend_stage_visit *visit, void *arg, struct stow_err *err);
+
+#endif

@@ -1,0 +1,83 @@
+#include "backends/s3/session.h"
+
+#include "backends/s3/creds.h"
+#include "backends/s3/http.h"
+#include "backends/s3/request.h"
+#include "content/base/mem.h"
+
+static int source_get(void *arg, struct s3_creds *ret_c, struct stow_err *err)
+{
+	const struct creds_snapshot *snapshot;
+
+	if (creds_get(arg, &snapshot, err) < 0)
+		return -1;
+	*ret_c = (struct s3_creds){
+		.key = { .access_key = snapshot->access_key, .secret_key = snapshot->secret_key },
+		.held = snapshot,
+	};
+	if (*snapshot->session_token != '\0')
+		ret_c->key.session_token = snapshot->session_token;
+	return 0;
+}
+
+static void source_refresh(void *arg, const struct s3_creds *failed)
+{
+	creds_refresh(arg, failed->held);
+}
+
+static void source_release(void *arg UNUSED, struct s3_creds *c)
+{
+	creds_unref(c->held);
+	c->held = NULL;
+}
+
+void s3_session_free(struct s3_session *s)
+{
+	if (s == NULL)
+		return;
+	s3_client_free(s->client);
+	creds_free(s->creds);
+	http_free(s->http);
+	free(s);
+}
+
+void s3_session_freep(struct s3_session **s)
+{
+	s3_session_free(*s);
+}
+
+static const char *or_null(const char *s)
+{
+	return *s != '\0' ? s : NULL;
+}
+
+int s3_session_new(const struct s3_options *o, struct s3_session **ret_s, struct stow_err *err)
+{
+	CLEANUP(s3_session_freep) struct s3_session *s = x_calloc(1, sizeof(*s));
+	struct http_options ho = {
+		.max_transfers = o->connections,
+		.ca_file = or_null(o->ca_file),
+		.proxy = strcmp(o->proxy, "direct") == 0 ? "" : or_null(o->proxy),
+	};
+	CLEANUP(freep) char *agent = NULL;
+	CLEANUP(freep) char *region = NULL;
+
+	s->options = *o;
+
+	if (*o->user_agent != '\0')
+		ho.user_agent = agent = x_asprintf("stowage/" STOWAGE_VERSION " %s", o->user_agent);
+	if (s3_options_region(o, &region, err) < 0 || http_new(&ho, &s->http, err) < 0 ||
+	    creds_new(&s->options, region, s->http, &s->creds, err) < 0)
+		return -1;
+
+	struct s3_creds_source source = {
+		.arg = s->creds,
+		.get = source_get,
+		.refresh = source_refresh,
+		.release = source_release,
+	};
+	if (s3_client_new(&s->options, s->http, &source, &s->client, err) < 0)
+		return -1;
+	*ret_s = TAKE(s);
+	return 0;
+}

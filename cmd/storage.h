@@ -1,0 +1,20 @@
+/* The backend that the configuration asks for: the one place, beside `stowage check`, that knows which there
+ * are. */
+#ifndef STOWAGE_CMD_STORAGE_H
+#define STOWAGE_CMD_STORAGE_H
+
+#include "conf/conf.h"
+#include "content/backend.h"
+
+/* "local" or "s3"; static storage. */
+const char *storage_name(const struct conf *c);
+/* Whether blobs are files below local.path, which can be linked and moved. */
+bool storage_is_local(const struct conf *c);
+
+/* For a store, which has local.path for itself. The configuration is borrowed for the backend's life. */
+int storage_open(const struct conf *c, struct backend **ret_b, struct stow_err *err) MUST_CHECK;
+/* For looking and reading beside a daemon that may be running; makes nothing. NOT_FOUND if there are no blobs
+ * below local.path, where they should be. */
+int storage_open_beside(const struct conf *c, struct backend **ret_b, struct stow_err *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,134 @@
+/* What is wrong with a configuration: how it is said, and what only the keys together can show. */
+#include "conf/conf_internal.h"
+#include "content/base/mem.h"
+
+#include <arpa/inet.h>
+#include <stdarg.h>
+
+void conf_add_error(struct conf_errors *errors, const char *fmt, ...)
+{
+	va_list ap;
+	if (errors->n == CONF_ERRORS_MAX) {
+		errors->left_off++;
+		return;
+	}
+	char *line = errors->line[errors->n++];
+	va_start(ap, fmt);
+	int n = vsnprintf(line, CONF_ERROR_LINE, fmt, ap);
+	va_end(ap);
+	if (n >= CONF_ERROR_LINE)
+		memcpy(line + CONF_ERROR_LINE - 4, "...", 4);
+	/* Names of files and of keys may hold anything; a line stays a line. */
+	for (char *p = line; *p; p++)
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			*p = '?';
+}
+
+/* --- remote.s3 --- */
+
+/* A key stands here or in a file, and half of a pair is none. */
+static void check_credentials(const struct conf *c, struct conf_errors *errors)
+{
+	const struct {
+		const char *name, *here, *file;
+	} parts[] = {
+		{ "access_key", c->remote.s3.access_key, c->remote.s3.access_key_file },
+		{ "secret_key", c->remote.s3.secret_key, c->remote.s3.secret_key_file },
+		{ "session_token", c->remote.s3.session_token, c->remote.s3.session_token_file },
+	};
+	bool is_set[ARRAY_LEN(parts)];
+
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+		is_set[i] = *parts[i].here || *parts[i].file;
+		if (*parts[i].here && *parts[i].file)
+			conf_add_error(errors, "remote.s3.%s: there is also %s_file, expected one of them",
+				       parts[i].name, parts[i].name);
+	}
+	if (is_set[0] != is_set[1])
+		conf_add_error(errors, "remote.s3.%s: is set, and %s is not: both or none",
+			       parts[is_set[1]].name, parts[is_set[0]].name);
+	else if (is_set[2] && !is_set[0])
+		conf_add_error(errors,
+			       "remote.s3.session_token: belongs to an access_key, and there is none");
+	if (*c->remote.s3.profile && (is_set[0] || is_set[1]))
+		conf_add_error(errors, "remote.s3.profile: there are keys too, expected one or the other");
+}
+
+static void check_encryption(const struct conf *c, struct conf_errors *errors)
+{
+	bool kms = c->remote.s3.sse == CONF_S3_SSE_KMS || c->remote.s3.sse == CONF_S3_SSE_KMS_DSSE;
+	const char *sse = conf_choice_sse.names[c->remote.s3.sse];
+
+	if (*c->remote.s3.sse_kms_key && !kms)
+		conf_add_error(errors, "remote.s3.sse_kms_key: needs sse = \"aws:kms\", and sse is \"%s\"",
+			       sse);
+	if (*c->remote.s3.sse_kms_context && !kms)
+		conf_add_error(errors,
+			       "remote.s3.sse_kms_context: needs sse = \"aws:kms\", and sse is \"%s\"", sse);
+}
+
+/* Whether an endpoint's host is an address, before which no bucket's name can stand. */
+static bool is_address(const char *endpoint)
+{
+	const char *host = strstr(endpoint, "://") + 3;
+	char text[INET_ADDRSTRLEN];
+	struct in_addr address;
+	size_t n = strcspn(host, ":");
+
+	if (*host == '[')
+		return true;
+	if (n >= sizeof(text))
+		return false;
+	memcpy(text, host, n);
+	text[n] = 0;
+	return inet_pton(AF_INET, text, &address) == 1;
+}
+
+static void check_endpoint(const struct conf *c, struct conf_errors *errors)
+{
+	const struct {
+		const char *name;
+		bool on;
+	} kinds[] = {
+		{ "dual_stack", c->remote.s3.dual_stack },
+		{ "fips", c->remote.s3.fips },
+		{ "accelerate", c->remote.s3.accelerate },
+	};
+	const char *endpoint = c->remote.s3.endpoint;
+
+	for (size_t i = 0; i < ARRAY_LEN(kinds) && *endpoint; i++)
+		if (kinds[i].on)
+			conf_add_error(
+				errors,
+				"remote.s3.%s: is for AWS's own endpoints, and there is an endpoint, %s",
+				kinds[i].name, endpoint);
+	if (*endpoint && c->remote.s3.addressing == CONF_S3_ADDRESSING_VIRTUAL && is_address(endpoint))
+		conf_add_error(errors,
+			       "remote.s3.addressing: virtual puts the bucket before the endpoint's name, "
+			       "and %s has an address",
+			       endpoint);
+	if (!c->remote.s3.accelerate)
+		return;
+	if (c->remote.s3.fips)
+		conf_add_error(errors, "remote.s3.accelerate: AWS has no such endpoints with fips");
+	if (c->remote.s3.addressing == CONF_S3_ADDRESSING_PATH)
+		conf_add_error(errors, "remote.s3.accelerate: needs virtual addressing");
+	if (strchr(c->remote.s3.bucket, '.'))
+		conf_add_error(errors, "remote.s3.accelerate: needs a bucket without dots in its name");
+}
+
+void conf_check(const struct conf *c, struct conf_errors *errors)
+{
+	if (c->remote.type == CONF_REMOTE_NONE) {
+		/* Somebody who names a bucket does not want a store that is local only. */
+		if (*c->remote.s3.bucket)
+			conf_add_error(errors,
+				       "remote.type: is not set, and remote.s3.bucket is: expected s3");
+		return;
+	}
+	if (!*c->remote.s3.bucket)
+		conf_add_error(errors, "remote.s3.bucket: is not set, and remote.type = \"s3\" needs it");
+	check_credentials(c, errors);
+	check_encryption(c, errors);
+	check_endpoint(c, errors);
+}

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# s3.sh SERVER PROGRAM [ARGS...]: starts an S3 server for PROGRAM, tells it by its environment where it is
+# (S3_ENDPOINT, S3_BUCKET, S3_REGION, S3_CA, AWS_...), and ends it afterwards. SERVER is
+#
+#   strict        our own, over http
+#   strict-tls    the same over https, with a CA of its own
+#   rgw           a Ceph gateway, over http
+#   rgw-tls       the same over https
+#
+# Exit status 77, which meson takes for "skipped", where what the server needs is not on this machine.
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$0")/../../scripts/lib.sh"
+# shellcheck source=scripts/go.sh
+. "$TOP/scripts/go.sh"
+# shellcheck source=tests/s3/rgw.sh
+. "$TOP/tests/s3/rgw.sh"
+
+skip() {
+	say "skipped: $*"
+	exit 77
+}
+
+# strict [--tls]: sets S3_ENDPOINT and S3_CA.
+strict() {
+	local tls=() line
+	[[ -x /usr/lib/go/bin/go ]] || skip "Go is not installed"
+	if [[ ${1:-} == --tls ]]; then
+		tls_make "$RUN/tls"
+		tls=(-cert "$RUN/tls/server.pem" -key "$RUN/tls/server.key")
+		export S3_CA=$RUN/tls/ca.pem
+	fi
+	go_tool build -o "$RUN/server" stowage/s3/server
+	spawn s3 "$RUN/server" s3 -buckets layers "${tls[@]}"
+	retry 20 grep -q '^http' "$RUN/s3.log" || die "the strict server does not start: $(cat "$RUN/s3.log")"
+	read -r line _ <"$RUN/s3.log"
+	export S3_ENDPOINT=${line/127.0.0.1/localhost} S3_REGION=us-east-1
+	export AWS_ACCESS_KEY_ID=AKIASTOWAGETEST00001
+	export AWS_SECRET_ACCESS_KEY=stowage/test+secret/00000000000000000001
+}
+
+rgw() {
+	[[ -x $TOP/build/ceph/bin/radosgw ]] || skip "there is no Ceph in build/ceph: scripts/deps.sh test brings it"
+	rgw_start --bucket layers "$@"
+	export S3_ENDPOINT=${RGW_TLS_ENDPOINT:-$RGW_ENDPOINT} S3_CA=$RGW_CA S3_REGION=$RGW_REGION
+	export AWS_ACCESS_KEY_ID=$RGW_ACCESS_KEY AWS_SECRET_ACCESS_KEY=$RGW_SECRET_KEY
+}
+
+server=$1
+shift
+trap run_end EXIT
+trap 'exit 143' INT TERM HUP
+run_begin
+export S3_BUCKET=layers S3_CA=
+case $server in
+strict) strict ;;
+strict-tls) strict --tls ;;
+rgw) rgw ;;
+rgw-tls) rgw --tls ;;
+*) die "what is $server?" ;;
+esac
+"$@"
