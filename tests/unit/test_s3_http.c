@@ -279,6 +279,9 @@ static void misbehave(void *arg, const struct env_request *req, struct env_answe
 	if (strstr(req->head, "/cut") != NULL) {
 		a->cut = a->text.len - 3;
 		a->after = ENV_CLOSE;
+	} else if (strstr(req->head, "/behead") != NULL) {
+		a->cut = 25; /* "HTTP/1.1 200 OK", and a bit of a header */
+		a->after = ENV_CLOSE;
 	} else if (strstr(req->head, "/reset") != NULL) {
 		a->cut = 5;
 		a->after = ENV_RESET;
@@ -311,6 +314,8 @@ static void broken_answers_are_failures(void **state)
 	env_start(&e, misbehave, NULL, &four);
 	req = get_path(&e, url, "/cut");
 	expect_failure(&e, &req, STOW_UNAVAILABLE, http_env_host(e.server));
+	req = get_path(&e, url, "/behead");
+	expect_failure(&e, &req, STOW_UNAVAILABLE, "the head of the answer is cut off");
 	req = get_path(&e, url, "/reset");
 	expect_failure(&e, &req, STOW_UNAVAILABLE, "");
 	req = get_path(&e, url, "/garbage");
