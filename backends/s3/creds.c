@@ -157,7 +157,6 @@ static void refresh_locked(struct creds *c)
 	struct stow_err err;
 
 	LOCK_ASSERT(&c->lock);
-	c->wanted = false;
 	lock_release(&c->lock);
 	int r = c->provider->fetch(c->provider, &v, &err);
 	if (r == 0)
@@ -169,6 +168,8 @@ static void refresh_locked(struct creds *c)
 		take_fresh_locked(c, &v);
 	else
 		take_failure_locked(c, &err);
+	/* Also for those who began to want them meanwhile. */
+	c->wanted = false;
 	c->last_ns = clock_mono_ns();
 	c->last_wall_ns = clock_wall_ns();
 	c->refreshes++;

@@ -39,8 +39,7 @@ static const char *domain_of(const char *region, bool dual_stack)
 	return dual_stack ? "api.aws" : "amazonaws.com";
 }
 
-/* The service's URL, which the caller frees: the region's own endpoint, unless a variable says otherwise. */
-static char *endpoint(const struct creds_context *cx)
+char *creds_sts_url(const struct creds_context *cx)
 {
 	bool ignore = aws_variable_is_true(cx->environment, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
 	const char *url = creds_variable(cx, "AWS_ENDPOINT_URL_STS");
@@ -111,7 +110,7 @@ static int fetch(struct creds_provider *p, struct creds_value *ret_v, struct sto
 	struct sts *s = CONTAINER_OF(p, struct sts, base);
 	CLEANUP(http_response_free) struct http_response r;
 	CLEANUP(buf_free) struct buf form;
-	CLEANUP(freep) char *url = endpoint(p->cx);
+	CLEANUP(freep) char *url = creds_sts_url(p->cx);
 	static const char *const headers[] = { "Content-Type: application/x-www-form-urlencoded", NULL };
 
 	http_response_init(&r);

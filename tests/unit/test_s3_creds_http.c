@@ -232,8 +232,8 @@ static void an_instance_without_a_role(void **state)
 					     ENV_KEEP };
 	expect_failure(STOW_FAILED_PRECONDITION, "credentials from the instance: ", "no instance profile");
 	/* Nothing but a name may come. */
-	expect_failure(STOW_FAILED_PRECONDITION, "credentials from the instance: ",
-		       "gave a role's name that is none");
+	expect_failure(STOW_FAILED_PRECONDITION,
+		       "credentials from the instance: ", "gave a role's name that is none");
 	expect_failure(STOW_PERMISSION_DENIED, "credentials from the instance: ",
 		       "role role: there are no credentials: AssumeRoleUnauthorizedAccess: \"a\"");
 }
