@@ -35,8 +35,8 @@ struct s3_client;
 struct s3_options;      /* backends/s3/s3_options.h */
 struct s3_creds_source; /* backends/s3/request.h */
 
-/* The options are copied; `http` and what `creds` points to outlive the client. INVALID_ARGUMENT where
- * the options cannot go together. Does not connect. */
+/* The options and *creds are copied; `http` and creds->arg outlive the client. INVALID_ARGUMENT where the
+ * options cannot go together; else as s3_options_region(). Does not connect. */
 int s3_client_new(const struct s3_options *o, struct http *http, const struct s3_creds_source *creds,
 		  struct s3_client **ret_c, struct stow_err *err) MUST_CHECK;
 /* Nothing may be under way. NULL is a no-op. */
@@ -83,7 +83,7 @@ int s3_head(struct s3_client *c, const char *key, struct s3_object *ret_o, struc
 int s3_get(struct s3_client *c, const char *key, const char *etag, uint64_t off, size_t n, void *to,
 	   struct stow_err *err) MUST_CHECK;
 
-/* Up to S3_PUT_MAX bytes. ret_o (may be NULL) has the size sent, and the ETag. */
+/* S3_PUT_MAX bytes at most. ret_o (may be NULL) has the size sent, and the ETag. */
 int s3_put(struct s3_client *c, const char *key, const struct s3_body *body, unsigned flags,
 	   struct s3_object *ret_o, struct stow_err *err) MUST_CHECK;
 
@@ -180,6 +180,6 @@ struct s3_learnt {
 	bool region_changed;        /* the server said so; the configured one was another */
 	uint64_t requests, retries; /* sent, and sent again */
 };
-void s3_client_learnt(const struct s3_client *c, struct s3_learnt *ret_l);
+void s3_client_learnt(struct s3_client *c, struct s3_learnt *ret_l);
 
 #endif

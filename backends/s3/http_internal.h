@@ -50,8 +50,9 @@ struct http {
 
 	/* The thread's own. */
 	struct http_active *active;
-	unsigned active_n, idle_n;
-	void *idle[]; /* CURL */
+	unsigned active_n, idle_n, sockets_n;
+	int sockets[64]; /* that are open; those beyond are only not acknowledged at once */
+	void *idle[];    /* CURL */
 };
 
 /* Curl's part of an http, and its end. */

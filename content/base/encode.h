@@ -2,6 +2,7 @@
 #ifndef STOWAGE_BASE_ENCODE_H
 #define STOWAGE_BASE_ENCODE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -12,5 +13,8 @@ void hex_encode(char *out, const uint8_t *p, size_t n);
 #define BASE64_SIZE(n) (((n) + 2) / 3 * 4 + 1)
 /* Base 64 with padding (RFC 4648) of `n` bytes, and a NUL. */
 void base64_encode(char *out, const uint8_t *p, size_t n);
+/* The way back, strictly: whether the `n` characters are the base 64 of exactly `out_n` bytes, which go to
+ * `out`. */
+bool base64_decode(const char *s, size_t n, uint8_t *out, size_t out_n);
 
 #endif

@@ -27,6 +27,29 @@ static void base64_matches_the_rfc(void **state)
 	}
 }
 
+static void base64_is_read_strictly(void **state)
+{
+	static const struct {
+		const char *in;
+		size_t n;
+		bool good;
+	} cases[] = { { "", 0, true },      { "Zg==", 1, true },    { "Zm8=", 2, true },
+		      { "Zm9v", 3, true },  { "Zm9v", 2, false },   { "Zm8=", 3, false },
+		      { "Zh==", 1, false }, { "Zm9=", 2, false },   { "Z===", 1, false },
+		      { "Zg=", 1, false },  { "Zg==\n", 1, false }, { "Z-8=", 2, false },
+		      { "Zg=A", 1, false }, { "=m9v", 3, false },   { "Zm8=Zm8=", 4, false } };
+	uint8_t out[8];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		bool good = base64_decode(cases[i].in, strlen(cases[i].in), out, cases[i].n);
+
+		assert_int_equal(good, cases[i].good);
+		if (good)
+			assert_memory_equal(out, "foo", cases[i].n);
+	}
+}
+
 static void hex_is_lower_case(void **state)
 {
 	char out[9];
@@ -69,9 +92,8 @@ static void hmac_may_overwrite_its_key(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(base64_matches_the_rfc),
-		cmocka_unit_test(hex_is_lower_case),
-		cmocka_unit_test(hmac_matches_the_rfc),
+		cmocka_unit_test(base64_matches_the_rfc),     cmocka_unit_test(base64_is_read_strictly),
+		cmocka_unit_test(hex_is_lower_case),          cmocka_unit_test(hmac_matches_the_rfc),
 		cmocka_unit_test(hmac_may_overwrite_its_key),
 	};
 
