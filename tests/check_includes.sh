@@ -45,7 +45,7 @@ BEGIN {
 	header[++n] = "^(toml\\+\\+/|toml\\.hpp$)"; home[n] = "^conf/toml\\.cc$"
 	header[++n] = "^re2/"; home[n] = "^content/base/regex\\.cc$"
 	header[++n] = "^curl/"; home[n] = "^backends/s3/http_curl\\.c$"
-	header[++n] = "^expat"; home[n] = "^backends/s3/xml\\.c$|^backends/s3/creds_sts_answer\\.c$"
+	header[++n] = "^expat"; home[n] = "^backends/s3/xml\\.c$"
 }
 FNR == 1 {
 	self = layer(FILENAME)
