@@ -170,6 +170,7 @@ rgw_config() {
 		bluestore_fsck_on_mount = false
 		bluestore_fsck_on_mkfs = false
 		osd_memory_target = 1073741824
+		osd_crush_update_on_start = false
 		osd_class_update_on_start = false
 		osd_numa_auto_affinity = false
 		osd_fast_shutdown_notify_mon = false
@@ -220,12 +221,19 @@ rgw_first_start() {
 	return 1
 }
 
+# A gateway that comes before its OSD asks the one that was killed, for ten seconds.
 rgw_daemons() {
 	local conf=$RGW_DIR/ceph.conf
 	running rgw-mon || spawn rgw-mon "${RGW_RUN[@]}" "$RGW_BIN/ceph-mon" -c "$conf" -i a -f
-	running rgw-osd || spawn rgw-osd "${RGW_RUN[@]}" "$RGW_BIN/ceph-osd" -c "$conf" -i 0 -f
+	if ! running rgw-osd; then
+		: >"$RUN/rgw-osd.log"
+		spawn rgw-osd "${RGW_RUN[@]}" "$RGW_BIN/ceph-osd" -c "$conf" -i 0 -f
+		retry 60 rgw_osd_up && running rgw-osd || return 1
+	fi
 	running rgw || spawn rgw "${RGW_RUN[@]}" "$RGW_BIN/radosgw" -c "$conf" -n client.rgw.a -f
 }
+
+rgw_osd_up() { grep -q 'booting -> active' "$RUN/rgw-osd.log" || ! running rgw-osd || ! running rgw-mon; }
 
 rgw_serves() { rgw_curl --max-time 5 --output /dev/null "$RGW_ENDPOINT/" 2>/dev/null; }
 
