@@ -102,8 +102,8 @@ func (r *request) uploadPart() *sigv4.Fault {
 	if f != nil {
 		return f
 	}
-	p := &part{data: data, etag: r.makeETag(data, u.header)}
-	if p.checksum, f = r.checkChecksum(data); f != nil {
+	p := &part{data: data, etag: r.makeETag(u.header)}
+	if p.checksum, f = r.checkChecksum(); f != nil {
 		return f
 	}
 	if (p.checksum != "") != (u.algorithm != "") {
