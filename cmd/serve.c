@@ -9,13 +9,14 @@
 #include "proto/server.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
 
 /* Chosen where the configuration says 0. More RPC threads than processors only get in each other's
  * way; workers mostly wait for disks. */
-enum { RPC_THREADS_MAX = 8, WORKERS_MIN = 16, SYNC_THREADS = 4 };
+enum { WORKERS_MIN = 16, SYNC_THREADS = 4 };
 
 static const struct flags_spec SPEC = {
 	.command = "serve",
@@ -42,15 +43,6 @@ static unsigned processors(void)
 	long n = sysconf(_SC_NPROCESSORS_ONLN);
 
 	return n > 0 ? (unsigned)n : 1;
-}
-
-static unsigned rpc_threads(const struct conf *c)
-{
-	unsigned n = processors();
-
-	if (c->grpc.threads)
-		return c->grpc.threads;
-	return n < RPC_THREADS_MAX ? n : RPC_THREADS_MAX;
 }
 
 static unsigned worker_threads(const struct conf *c)
@@ -126,7 +118,8 @@ static void start(struct daemon *d)
 		.store = d->store,
 		.pool = d->pool,
 		.listener = TAKE(d->listener),
-		.threads = rpc_threads(c),
+		.threads = c->grpc.threads,
+		.busy_poll_ns = c->grpc.busy_poll,
 		.max_message = (size_t)c->grpc.max_message_size,
 		.root = c->root,
 		.address = c->grpc.address,
@@ -205,6 +198,9 @@ int cmd_serve(int argc, char **argv)
 	if (flags_load_conf(&d.flags, &d.conf) < 0)
 		return EXIT_USAGE;
 	log_setup(d.conf->log.level, d.conf->log.format);
+	/* Messages are received on one thread and freed on another. With a heap for each thread, what
+	 * one frees the other cannot use, and both keep their largest size. */
+	mallopt(M_ARENA_MAX, 1);
 	signal(SIGPIPE, SIG_IGN);
 	sigemptyset(&d.signals);
 	sigaddset(&d.signals, SIGTERM);

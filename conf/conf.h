@@ -37,7 +37,8 @@ struct conf {
 		gid_t gid;                /* the same */
 		int64_t max_message_size; /* bytes; fits an int */
 		int64_t drain_timeout;    /* ns */
-		unsigned threads;         /* 0: from the number of processors */
+		unsigned threads;
+		int64_t busy_poll; /* ns */
 	} grpc;
 	struct {
 		unsigned threads; /* 0: from the number of processors */

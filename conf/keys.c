@@ -83,10 +83,19 @@ const struct conf_key conf_keys[] = {
 	{ .name = "grpc.threads",
 	  .kind = &conf_kind_count,
 	  .offset = FIELD(grpc.threads),
-	  .min = 0,
+	  .min = 1,
 	  .max = 256,
-	  .preset = "0",
-	  .help = "Threads that serve calls; 0 to choose by the number of processors." },
+	  .preset = "1",
+	  .help = "Threads that serve calls. One is the fastest for one client, however many calls it has "
+		  "open: more than one wake each other. From 1 to 256." },
+	{ .name = "grpc.busy_poll",
+	  .kind = &conf_kind_duration,
+	  .offset = FIELD(grpc.busy_poll),
+	  .min = 0,
+	  .max = NSEC_PER_MSEC,
+	  .preset = "100us",
+	  .help = "How long such a thread looks for the next request before it sleeps. Requests that follow "
+		  "one another are answered sooner; 0s saves the processor time. Up to 1ms." },
 
 	{ .name = "workers.threads",
 	  .kind = &conf_kind_count,

@@ -267,7 +267,7 @@ static void checkpoint_begin(struct ingest *in)
 {
 	uint64_t offset = in->status.offset;
 	int64_t now = clock_mono_ns();
-	bool complete = in->status.total > 0 && offset == in->status.total;
+	bool complete = offset >= LIMIT_EARLY_SYNC && offset == in->status.total;
 
 	if (!complete && offset - in->checkpoint_offset < LIMIT_CHECKPOINT &&
 	    now - in->checkpoint_mono_ns < CHECKPOINT_NS)
@@ -481,7 +481,11 @@ static int commit_check(struct ingest *in, const struct ingest_commit *c, struct
  * A crash before 2 leaves a stage: parked if it had a checkpoint, else a stray, swept at the start.
  * A crash between 2 and 3 leaves a blob without a row. It was proven, so it is adopted when somebody
  * asks for it, or by store_reconcile(); its ingest's row, if any, finds no stage and starts anew.
- * Never 3 before 2: a row would promise bytes that a power loss takes away. */
+ * Never 3 before 2: a row would promise bytes that a power loss takes away.
+ *
+ * A row without labels says nothing that the blob does not say itself, but for the time. So it is no
+ * loss if a power loss undoes 3, and the transaction is spared one of its two syncs: the blob is
+ * adopted as one that a crash between 2 and 3 left. */
 static int publish_and_record(struct ingest *in, const struct ingest_commit *c, const struct digest *d,
 			      struct stow_err *err)
 {
@@ -496,7 +500,7 @@ static int publish_and_record(struct ingest *in, const struct ingest_commit *c, 
 
 	if (sync_to(in, in->status.offset, err) < 0 || stage_publish(in->stage, d, err) < 0)
 		return -1;
-	return meta_blob_add(in->store->meta, &info, in->has_row ? in->ref : NULL, err);
+	return meta_blob_add(in->store->meta, &info, in->has_row ? in->ref : NULL, c->labels.n == 0, err);
 }
 
 static int commit_busy(struct ingest *in, const struct ingest_commit *c, struct digest *ret_d,

@@ -19,7 +19,7 @@
 enum {
 	BACKLOG = 512,
 	SYSTEMD_FIRST_FD = 3,  /* sd_listen_fds(3) */
-	SEND_BUFFER = 1 << 20, /* one answer of LIMIT_READ_CHUNK fits: the writer need not wait */
+	SEND_BUFFER = 1 << 20, /* several messages of LIMIT_READ_CHUNK fit: the writer need not wait */
 	RETRY_MS = 100,        /* when there are no descriptors left */
 };
 

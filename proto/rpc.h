@@ -119,7 +119,8 @@ struct rpc_options {
 	void *context;                           /* for every call */
 	struct pool *pool;                       /* for rpc_work() */
 	unsigned threads;                        /* RPC threads, at least 1 */
-	size_t max_message;                      /* bytes of a received message */
+	int64_t busy_poll_ns; /* how long each looks for the next event before it sleeps; 0: not at all */
+	size_t max_message;   /* bytes of a received message */
 };
 /* Starts the threads; connections come by rpc_server_add(). */
 struct rpc_server *rpc_server_new(const struct rpc_options *o);

@@ -31,6 +31,7 @@ struct server *server_start(const struct server_options *o)
 		.context = &s->service,
 		.pool = o->pool,
 		.threads = o->threads,
+		.busy_poll_ns = o->busy_poll_ns,
 		.max_message = o->max_message,
 	};
 

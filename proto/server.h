@@ -12,6 +12,7 @@ struct server_options {
 	struct pool *pool;         /* for what blocks; outlives the server */
 	struct listener *listener; /* the server's from then on */
 	unsigned threads;          /* RPC threads, at least 1 */
+	int64_t busy_poll_ns;      /* of each of them, see rpc.h */
 	size_t max_message;        /* bytes of a request */
 	/* For `stowage status`; borrowed. */
 	const char *root, *address, *backend;

@@ -1,4 +1,5 @@
-/* Read: a range of a blob, in messages of LIMIT_READ_CHUNK bytes at most.
+/* Read: a range of a blob, in messages of LIMIT_READ_CHUNK bytes at most: so short that the client unpacks
+ * one while the next is on its way.
  *
  * containerd unpacks a layer by some 32 000 of these a GiB, 32 KiB each, so the common case is kept
  * short: the blob is in the table of open ones, its bytes are in the page cache, and one pread and one

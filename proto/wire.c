@@ -444,45 +444,6 @@ static int append_message(struct buf *to, const ProtobufCMessage *m, struct stow
 	return buf_append(to, packed, n, err);
 }
 
-/* Appends `i` as field 1 of a message. */
-static int append_info(const struct blob_info *i, struct buf *to, struct stow_err *err)
-{
-	char digest[DIGEST_STR_MAX];
-	Pb__Timestamp created = timestamp(i->created_ns), updated = timestamp(i->updated_ns);
-	CLEANUP(freep) Pb__LabelsEntry *entries = x_calloc(i->labels.n, sizeof(*entries));
-	CLEANUP(freep) Pb__LabelsEntry **labels = x_calloc(i->labels.n, sizeof(*labels));
-	Pb__InfoResponse response = PB__INFO_RESPONSE__INIT;
-	Pb__Info info = PB__INFO__INIT;
-
-	digest_format(&i->digest, digest);
-	for (size_t k = 0; k < i->labels.n; k++) {
-		pb__labels_entry__init(&entries[k]);
-		entries[k].key = text_field(i->labels.v[k].key);
-		entries[k].value = text_field(i->labels.v[k].value);
-		labels[k] = &entries[k];
-	}
-	info.digest = text_field(digest);
-	info.size = (int64_t)i->size;
-	info.created_at = &created;
-	info.updated_at = &updated;
-	info.n_labels = i->labels.n;
-	info.labels = labels;
-	response.info = &info;
-	return append_message(to, &response.base, err);
-}
-
-int wire_info_response(const struct blob_info *i, struct buf *to, struct stow_err *err)
-{
-	return append_info(i, to, err);
-}
-
-int wire_list_element(const struct blob_info *i, struct buf *to, struct stow_err *err)
-{
-	/* InfoResponse{info=1} and one element of ListContentResponse{repeated info=1} are the same
-	 * bytes, and messages are put together by appending. */
-	return append_info(i, to, err);
-}
-
 static int append_status(const struct ingest_status *s, struct buf *to, struct stow_err *err)
 {
 	char expected[DIGEST_STR_MAX] = "";
@@ -534,29 +495,6 @@ size_t wire_write_response(const struct wire_write_response *r, uint8_t out[WIRE
 	n = protobuf_c_message_get_packed_size(&m.base);
 	assert(n <= WIRE_WRITE_RESPONSE_MAX);
 	return protobuf_c_message_pack(&m.base, out);
-}
-
-static size_t put_varint(uint8_t *out, uint64_t v)
-{
-	size_t n = 0;
-
-	for (; v >= 0x80; v >>= 7)
-		out[n++] = (uint8_t)(v | 0x80);
-	out[n++] = (uint8_t)v;
-	return n;
-}
-
-size_t wire_read_header(uint64_t offset, size_t len, uint8_t out[WIRE_READ_HEADER_MAX])
-{
-	enum { FIELD_OFFSET = 1, FIELD_DATA = 2 };
-	size_t n = 0;
-
-	if (offset) { /* proto3 leaves zeros out */
-		out[n++] = FIELD_OFFSET << 3 | WIRE_VARINT;
-		n += put_varint(out + n, offset);
-	}
-	out[n++] = FIELD_DATA << 3 | WIRE_BYTES;
-	return n + put_varint(out + n, len);
 }
 
 size_t wire_health_response(enum wire_serving s, uint8_t out[WIRE_HEALTH_RESPONSE_MAX])

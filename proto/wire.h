@@ -3,7 +3,8 @@
  *
  * Decoders take the message as gRPC received it, in pieces. `data` of a WriteContentRequest is never
  * copied: it comes back as pieces of the same memory. All other fields are small; they are gathered
- * and unpacked by protobuf-c.
+ * and unpacked by protobuf-c. Answers are packed by protobuf-c (wire.c), but those of which there are very
+ * many (wire_put.c).
  *
  * Every decoder fails with INVALID_ARGUMENT for what is no such message, or for values that the
  * contract refuses (refs, digests, labels, filters), naming the value. Encoders append to a buf.

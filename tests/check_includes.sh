@@ -43,6 +43,7 @@ BEGIN {
 	header[++n] = "^jansson"; home[n] = "^cmd/output\\.c$"
 	header[++n] = "^openssl/"; home[n] = "^content/base/"
 	header[++n] = "^(toml\\+\\+/|toml\\.hpp$)"; home[n] = "^conf/toml\\.cc$"
+	header[++n] = "^absl/"; home[n] = "^proto/abseil\\.cc$"
 	header[++n] = "^re2/"; home[n] = "^content/base/regex\\.cc$"
 }
 FNR == 1 {

@@ -133,12 +133,12 @@ static bool read_nowait(const struct local *l, int fd, void *to, size_t n, uint6
 {
 	size_t done = 0;
 
+	if (l->in_ram) /* which has no RWF_NOWAIT, and no need of it */
+		return local_read(fd, to, n, off) == (ssize_t)n;
 	while (done < n) {
 		struct iovec v = { .iov_base = (char *)to + done, .iov_len = n - done };
 		ssize_t r = preadv2(fd, &v, 1, (off_t)(off + done), RWF_NOWAIT);
 
-		if (r < 0 && errno == EOPNOTSUPP && l->in_ram)
-			return local_read(fd, v.iov_base, v.iov_len, off + done) == (ssize_t)v.iov_len;
 		if (r <= 0)
 			return false;
 		done += (size_t)r;

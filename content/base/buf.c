@@ -23,7 +23,7 @@ void buf_reset(struct buf *b)
 	b->len = 0;
 }
 
-int buf_append(struct buf *b, const void *p, size_t n, struct stow_err *err)
+int buf_extend(struct buf *b, size_t n, uint8_t **ret_p, struct stow_err *err)
 {
 	size_t cap = b->cap;
 
@@ -31,8 +31,6 @@ int buf_append(struct buf *b, const void *p, size_t n, struct stow_err *err)
 		return stow_fail(err, STOW_RESOURCE_EXHAUSTED,
 				 "buffer holds %zu bytes, %zu more are over its limit of %zu", b->len, n,
 				 b->max);
-	if (n == 0)
-		return 0;
 	if (n > cap - b->len) {
 		/* Doubling, so that appending is linear; the cap wins over the doubling. */
 		cap = cap > b->max / 2 ? b->max : cap * 2;
@@ -45,8 +43,20 @@ int buf_append(struct buf *b, const void *p, size_t n, struct stow_err *err)
 		b->p = x_reallocarray(b->p, cap, 1);
 		b->cap = cap;
 	}
-	memcpy(b->p + b->len, p, n);
+	*ret_p = b->p + b->len;
 	b->len += n;
+	return 0;
+}
+
+int buf_append(struct buf *b, const void *p, size_t n, struct stow_err *err)
+{
+	uint8_t *to;
+
+	if (n == 0)
+		return 0;
+	if (buf_extend(b, n, &to, err) < 0)
+		return -1;
+	memcpy(to, p, n);
 	return 0;
 }
 

@@ -20,6 +20,9 @@ void buf_free(struct buf *b);
 /* Empty again, memory kept. */
 void buf_reset(struct buf *b);
 
+/* Makes the buffer `n` bytes longer; the caller writes them, from *ret_p on, before it appends more.
+ * Past `max`: RESOURCE_EXHAUSTED and the buffer is unchanged. */
+int buf_extend(struct buf *b, size_t n, uint8_t **ret_p, struct stow_err *err) MUST_CHECK;
 /* Appends `n` bytes. Past `max`: RESOURCE_EXHAUSTED and the buffer is unchanged. */
 int buf_append(struct buf *b, const void *p, size_t n, struct stow_err *err) MUST_CHECK;
 /* Appends formatted text, no NUL counted. Same errors. */

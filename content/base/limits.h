@@ -12,12 +12,14 @@ enum {
 	LIMIT_INGESTS = 65536,       /* that the database knows: parked ones, and open ones from their
 				      * first checkpoint on; open ones are streams, which gRPC limits */
 	LIMIT_STREAMS = 1024,        /* calls at once on one connection */
-	LIMIT_READ_CHUNK = 1 << 20,  /* data bytes of one ReadContentResponse: a client may have
+	LIMIT_READ_CHUNK = 1 << 17,  /* data bytes of one ReadContentResponse; a client may have
 				      * grpc-go's default receive limit of 4 MiB */
-	LIMIT_LIST_BLOCK = 100,      /* blobs of one ListContentResponse, as containerd */
+	LIMIT_LIST_BLOCK = 1000,     /* blobs of one ListContentResponse */
 	LIMIT_OPEN_BLOBS = 256,      /* descriptors that the table of open blobs keeps */
 	LIMIT_PIPELINE = 4 << 20,    /* acknowledged bytes of one stream not yet on their way to disk */
 	LIMIT_CHECKPOINT = 16 << 20, /* bytes of an ingest between two durable resume points */
+	LIMIT_EARLY_SYNC = 1 << 18,  /* a blob of fewer is synced by its COMMIT, which comes before
+				      * another thread has woken up; a larger one before it */
 };
 
 #endif

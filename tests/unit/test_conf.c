@@ -113,7 +113,8 @@ static void defaults(void **state)
 	assert_int_equal(c->grpc.gid, (gid_t)-1);
 	assert_int_equal(c->grpc.max_message_size, 64 << 20);
 	assert_int_equal(c->grpc.drain_timeout, 10 * NSEC_PER_SEC);
-	assert_int_equal(c->grpc.threads, 0);
+	assert_int_equal(c->grpc.threads, 1);
+	assert_int_equal(c->grpc.busy_poll, 100000);
 	assert_int_equal(c->workers.threads, 0);
 	assert_int_equal(c->log.level, LOG_LEVEL_INFO);
 	assert_int_equal(c->log.format, LOG_FORMAT_TEXT);
@@ -127,7 +128,7 @@ static void every_key_is_read(void **state)
 	put("config.toml",
 	    "version = 1\nroot = '/r'\nstale_ingest_after = '1h30m'\n"
 	    "[grpc]\naddress = 'unix:///a.sock'\nmode = '0600'\nuid = 1000\ngid = 4294967294\n"
-	    "max_message_size = 1048576\ndrain_timeout = '0s'\nthreads = 3\n"
+	    "max_message_size = 1048576\ndrain_timeout = '0s'\nthreads = 3\nbusy_poll = '1ms'\n"
 	    "[workers]\nthreads = 9\n[log]\nlevel = 'trace'\nformat = 'json'\n[local]\npath = '/l'\n");
 	const struct conf_sources src = { .file = config_file() };
 	CLEANUP(conf_freep) struct conf *c = load(&src);
@@ -140,6 +141,7 @@ static void every_key_is_read(void **state)
 	assert_int_equal(c->grpc.max_message_size, 1 << 20);
 	assert_int_equal(c->grpc.drain_timeout, 0);
 	assert_int_equal(c->grpc.threads, 3);
+	assert_int_equal(c->grpc.busy_poll, NSEC_PER_MSEC);
 	assert_int_equal(c->workers.threads, 9);
 	assert_int_equal(c->log.level, LOG_LEVEL_TRACE);
 	assert_int_equal(c->log.format, LOG_FORMAT_JSON);
@@ -302,6 +304,10 @@ static void wrong_values(void **state)
 						"as \"30s\", found an integer" },
 		{ "[grpc]\ndrain_timeout = '61m'",
 		  "config.toml:2: grpc.drain_timeout: 61m is out of range, expected 0s to 1h" },
+		{ "[grpc]\nthreads = 0",
+		  "config.toml:2: grpc.threads: 0 is out of range, expected 1 to 256" },
+		{ "[grpc]\nbusy_poll = '2ms'",
+		  "config.toml:2: grpc.busy_poll: 2ms is out of range, expected 0s to 1ms" },
 		{ "stale_ingest_after = '999ms'",
 		  "config.toml:1: stale_ingest_after: 999ms is out of range, expected 1s to 8760h" },
 		{ "[workers]\nthreads = 1025",
