@@ -123,7 +123,7 @@ broken_fetch() {
 	for ns in one two; do [[ $(pctr --namespace "$ns" content ls --quiet "digest==$(big_layer)") == "$(big_layer)" ]]; done
 	[[ $(pctr --namespace two content get "$(big_layer)" | digest_of_stdin) == "$(big_layer)" ]]
 	store_is_sound
-	[[ $(files_on_disk) == $(image_digests big | wc -l) ]]
+	[[ $(stored_count) == $(image_digests big | wc -l) ]]
 }
 
 @test "pulls, removals and a reader side by side" {
