@@ -37,6 +37,9 @@ refute() {
 	fi
 }
 
+# containerd's client waits up to 3 s between two tries to reach a store that was away.
+again() { retry 15 "$@"; }
+
 image() { echo "$REGISTRY/$1:latest"; }
 
 pull() { pctr images pull --plain-http "$(image "$1")" >"$RUN/pull.out" 2>&1 || { tail -n 5 "$RUN/pull.out"; return 1; }; }

@@ -3,9 +3,6 @@
 
 load helpers
 
-# containerd's client waits up to 3 s between two tries to reach a store that was away.
-again() { retry 15 "$@"; }
-
 usable() {
 	again present_image "$1"
 	run container_run "$(image "$1")" echo "goes on"

@@ -348,6 +348,9 @@ func (s *Server) describe() map[string][]description {
 				SHA256: hex.EncodeToString(sum[:]), Checksum: o.checksum, Header: flat(o.header)})
 		}
 		for id, u := range b.uploads {
+			if u.done != nil {
+				continue
+			}
 			d := description{Bucket: name, Key: u.key, UploadID: id, Parts: u.numbers(), Header: flat(u.header)}
 			for _, p := range u.parts {
 				d.Size += len(p.data)
