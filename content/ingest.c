@@ -282,7 +282,7 @@ static void checkpoint_begin(struct ingest *in)
 {
 	uint64_t offset = in->status.offset;
 	int64_t now = clock_mono_ns();
-	bool complete = in->status.total > 0 && offset == in->status.total;
+	bool complete = offset >= LIMIT_EARLY_SYNC && offset == in->status.total;
 
 	if (!complete && offset - in->checkpoint_offset < LIMIT_CHECKPOINT &&
 	    now - in->checkpoint_mono_ns < CHECKPOINT_NS)
@@ -496,7 +496,12 @@ static int commit_check(struct ingest *in, const struct ingest_commit *c, struct
  * A crash before 2 leaves a stage: parked if it had a checkpoint, else a stray, swept at the start.
  * A crash between 2 and 3 leaves a blob without a row. It was proven, so it is adopted when somebody
  * asks for it, or by store_reconcile(); its ingest's row, if any, finds no stage and starts anew.
- * Never 3 before 2: a row would promise bytes that a power loss takes away. */
+ * Never 3 before 2: a row would promise bytes that a power loss takes away.
+ *
+ * A row without labels says nothing that the blob does not say itself, but for the time. So it is no
+ * loss if a power loss undoes 3, and the transaction is spared one of its two syncs: the blob is
+ * adopted as one that a crash between 2 and 3 left. (Not so over a remote backend: nobody looks there
+ * for blobs without a row, so that List would not show it again.) */
 static int publish_and_record(struct ingest *in, const struct ingest_commit *c, const struct digest *d,
 			      struct stow_err *err)
 {
@@ -508,10 +513,11 @@ static int publish_and_record(struct ingest *in, const struct ingest_commit *c, 
 		.updated_ns = now,
 		.labels = c->labels,
 	};
+	bool may_be_undone = c->labels.n == 0 && !in->store->backend->remote;
 
 	if (sync_to(in, in->status.offset, err) < 0 || stage_publish(in->stage, d, err) < 0)
 		return -1;
-	return meta_blob_add(in->store->meta, &info, in->has_row ? in->ref : NULL, err);
+	return meta_blob_add(in->store->meta, &info, in->has_row ? in->ref : NULL, may_be_undone, err);
 }
 
 static int commit_busy(struct ingest *in, const struct ingest_commit *c, struct digest *ret_d,

@@ -71,6 +71,17 @@ void meta_read_end(struct meta *m, MDB_txn *txn)
 	pthread_rwlock_unlock(&m->map_lock);
 }
 
+/* A transaction is two syncs: the pages, and the one page that makes them valid. Where nothing is lost if
+ * a power loss takes that page away, the second is left to the next transaction's first. */
+static int set_meta_sync(struct meta *m, const struct change *batch)
+{
+	bool lazy = true;
+
+	for (const struct change *c = batch; c; c = c->next)
+		lazy = lazy && c->may_be_undone;
+	return mdb_env_set_flags(m->env, MDB_NOMETASYNC, lazy);
+}
+
 /* One attempt at all changes of a batch in one transaction. */
 static int batch_try(struct meta *m, struct change *batch)
 {
@@ -78,7 +89,9 @@ static int batch_try(struct meta *m, struct change *batch)
 	int rc;
 
 	pthread_rwlock_rdlock(&m->map_lock);
-	rc = mdb_txn_begin(m->env, NULL, 0, &txn);
+	rc = set_meta_sync(m, batch);
+	if (rc == 0)
+		rc = mdb_txn_begin(m->env, NULL, 0, &txn);
 	if (rc == 0) {
 		for (struct change *c = batch; c && rc == 0; c = c->next) {
 			rc = c->apply(m, txn, c);
@@ -331,8 +344,10 @@ void meta_close(struct meta *m)
 		return;
 	CHECK_OBJ(m, META_MAGIC);
 	assert(!m->head && !m->writing);
-	if (m->env)
+	if (m->env) {
+		mdb_env_sync(m->env, 1); /* what set_meta_sync() has left; a reader's does nothing */
 		mdb_env_close(m->env);
+	}
 	pthread_rwlock_destroy(&m->map_lock);
 	lock_destroy(&m->queue_lock);
 	free(m->path);

@@ -80,8 +80,10 @@ int meta_blobs_next(struct meta *m, struct digest *cursor, size_t max, meta_blob
 		    size_t *ret_n, struct stow_err *err) MUST_CHECK;
 
 /* Adds a blob, and drops the ingest `ref` (NULL: none) in the same transaction. If the blob is there
- * already: ALREADY_EXISTS, the row is left as it is, and the ingest is dropped all the same. */
-int meta_blob_add(struct meta *m, const struct blob_info *i, const char *ref,
+ * already: ALREADY_EXISTS, the row is left as it is, and the ingest is dropped all the same.
+ * `may_be_undone`: until the next change, a power loss may undo it (not a crash of this process), in
+ * exchange for a sync less. For rows that say no more than what can be learned from the bytes. */
+int meta_blob_add(struct meta *m, const struct blob_info *i, const char *ref, bool may_be_undone,
 		  struct stow_err *err) MUST_CHECK;
 /* Adds those of the `n` blobs that are not there, in one transaction. */
 int meta_blobs_adopt(struct meta *m, const struct blob_info *v, size_t n, struct stow_err *err) MUST_CHECK;

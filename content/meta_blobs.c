@@ -165,10 +165,15 @@ static int apply_blob_add(struct meta *m, MDB_txn *txn, struct change *c)
 	return rc == 0 ? bytes_adjust(m, txn, b->size, 0) : rc;
 }
 
-int meta_blob_add(struct meta *m, const struct blob_info *i, const char *ref, struct stow_err *err)
+int meta_blob_add(struct meta *m, const struct blob_info *i, const char *ref, bool may_be_undone,
+		  struct stow_err *err)
 {
 	struct digest rk;
-	struct blob_change b = { .c.apply = apply_blob_add, .digest = &i->digest, .size = i->size };
+	struct blob_change b = {
+		.c = { .apply = apply_blob_add, .may_be_undone = may_be_undone },
+		.digest = &i->digest,
+		.size = i->size,
+	};
 	int result;
 
 	if (ref) {

@@ -25,6 +25,7 @@ struct change {
 	 * Returns 0, an LMDB or errno value (the transaction has failed), or CHANGE_REFUSED with
 	 * c->err set: the caller fails, what was written so far stays. */
 	int (*apply)(struct meta *m, MDB_txn *txn, struct change *c);
+	bool may_be_undone; /* by a power loss: see meta_blob_add() */
 	struct change *next;
 	pthread_cond_t turn;
 	bool done;

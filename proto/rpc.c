@@ -205,6 +205,7 @@ static void log_failure(const struct rpc_call *c, const struct stow_err *err, co
 {
 	bool ours = err->code == STOW_INTERNAL || err->code == STOW_DATA_LOSS || err->code == STOW_UNKNOWN ||
 		    err->code == STOW_RESOURCE_EXHAUSTED;
+	enum log_level level = ours ? LOG_LEVEL_ERROR : LOG_LEVEL_DEBUG;
 	struct log_field fields[] = {
 		LOG_S("method", c->method->path),
 		LOG_S("code", stow_code_name(err->code)),
@@ -213,9 +214,11 @@ static void log_failure(const struct rpc_call *c, const struct stow_err *err, co
 		{ 0 },
 	};
 
+	if (!log_enabled(level))
+		return;
 	if (!subject)
 		fields[3] = (struct log_field){ 0 };
-	log_write(ours ? LOG_LEVEL_ERROR : LOG_LEVEL_DEBUG, "request failed", fields);
+	log_write(level, "request failed", fields);
 }
 
 void rpc_finish(struct rpc_call *c, const struct stow_err *err, const char *subject)

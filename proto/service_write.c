@@ -11,6 +11,7 @@
  *   message                            on the RPC thread         on the strand
  *   the first                          decode                    open, then as below
  *   data, declared, pipeline has room  decode, answer            write
+ *   STAT, all before it is done        decode, answer
  *   any other                          decode                    [write] [commit] answer
  *   the stream's end, or its failure                             park, end the call
  *
@@ -228,7 +229,7 @@ static void write_run(struct job *job)
 /* --- on the RPC thread --- */
 
 /* Whether this message may be answered before it is written. */
-static bool may_answer(const struct write_call *w, const struct write_job *j)
+static bool may_answer_data(const struct write_call *w, const struct write_job *j)
 {
 	const struct wire_write *q = &j->request;
 	struct stow_err aborted;
@@ -238,31 +239,54 @@ static bool may_answer(const struct write_call *w, const struct write_job *j)
 	       (uint64_t)q->offset == w->accepted && atomic_load(&w->pending) + job_cost(j) <= LIMIT_PIPELINE;
 }
 
-static void write_received(struct rpc_call *c, bool ok)
+/* Whether it is a bare STAT, with nothing left to be done before it: then the strand has nothing to add. */
+static bool may_answer_stat(const struct write_call *w, const struct write_job *j)
 {
-	struct write_call *w = write_call(c);
+	const struct wire_write *q = &j->request;
+	struct stow_err aborted;
+
+	/* `pending` first: what the strand has done is seen once it has been taken off there. */
+	return atomic_load(&w->pending) == 0 && w->failure.code == STOW_OK && w->ingest &&
+	       q->action == WIRE_STAT && !digest_is_set(&q->expected) && q->total == 0 &&
+	       ingest_check(w->ingest, &aborted) == 0;
+}
+
+static struct write_job *write_job_new(struct write_call *w, struct rpc_message *message)
+{
 	struct write_job *j = x_calloc(1, sizeof(*j));
 
 	j->job.run = write_run;
 	j->call = w;
 	j->received_ns = clock_wall_ns();
-	j->message = ok ? TAKE(c->message) : NULL;
-	if (j->message && j->message->compressed)
-		rpc_fail_unreadable(j->message, &j->refused);
-	else if (j->message &&
-		 wire_write_request(j->message->iov, j->message->n, &j->request, &j->refused) < 0)
+	j->message = message;
+	if (message && message->compressed)
+		rpc_fail_unreadable(message, &j->refused);
+	else if (message && wire_write_request(message->iov, message->n, &j->request, &j->refused) < 0)
 		j->request = (struct wire_write){ 0 };
-	j->answered = j->message && j->refused.code == STOW_OK && may_answer(w, j);
-	if (!j->answered) {
-		strand_submit(&w->strand, &j->job);
-		return;
-	}
-	w->accepted += j->request.data_len;
-	atomic_fetch_add(&w->pending, job_cost(j));
-	struct wire_write_response r = { .action = WIRE_WRITE, .offset = w->accepted };
+	return j;
+}
 
-	strand_submit(&w->strand, &j->job);
-	rpc_send_recv(c, answer(&r), write_received);
+static void write_received(struct rpc_call *c, bool ok)
+{
+	struct write_call *w = write_call(c);
+	struct write_job *j = write_job_new(w, ok ? TAKE(c->message) : NULL);
+	bool good = j->message && j->refused.code == STOW_OK;
+	struct wire_write_response r = { .action = WIRE_WRITE };
+
+	if (good && may_answer_stat(w, j)) {
+		write_job_free(j);
+		r = full_response(w, WIRE_STAT);
+		rpc_send_recv(c, answer(&r), write_received);
+	} else if (good && may_answer_data(w, j)) {
+		j->answered = true;
+		w->accepted += j->request.data_len;
+		atomic_fetch_add(&w->pending, job_cost(j));
+		strand_submit(&w->strand, &j->job);
+		r.offset = w->accepted;
+		rpc_send_recv(c, answer(&r), write_received);
+	} else {
+		strand_submit(&w->strand, &j->job);
+	}
 }
 
 static void write_start(struct rpc_call *c)

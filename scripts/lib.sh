@@ -129,14 +129,15 @@ show_logs() { # the ends of all logs, for a failure's report
 
 stowage_up() { [[ -S $RUN/stowage.sock ]] && running stowage; }
 
-# stowage_start: on $RUN/store and $RUN/stowage.sock.
+# stowage_start: on $RUN/stowage.sock, with DAEMON_FLAGS; on $RUN/store where there are none.
 stowage_start() {
 	[[ -x $STOWAGE_BIN ]] || die "there is no $STOWAGE_BIN: run make first"
 	rm -f "$RUN/stowage.sock"
-	# STOWAGE_... is configuration to the daemon: neither ours nor the user's belongs into it here.
-	local v clean=()
-	for v in "${!STOWAGE_@}"; do clean+=(-u "$v"); done
-	spawn stowage env "${clean[@]}" "$STOWAGE_BIN" serve --local "$RUN/store" --address "$RUN/stowage.sock"
+	# STOWAGE_... and AWS_... are configuration to the daemon: neither ours nor the user's belong into it here.
+	local v clean=() flags=(--local "$RUN/store")
+	for v in "${!STOWAGE_@}" "${!AWS_@}"; do clean+=(-u "$v"); done
+	if [[ -n ${DAEMON_FLAGS[*]:-} ]]; then flags=("${DAEMON_FLAGS[@]}"); fi
+	spawn stowage env "${clean[@]}" "$STOWAGE_BIN" serve "${flags[@]}" --address "$RUN/stowage.sock"
 	retry 20 stowage_up || die "stowage does not start: $(tail -n 5 "$RUN/stowage.log")"
 }
 

@@ -2,7 +2,7 @@
 # The whole test: builds with gcc and runs everything; then again, as far as it is cheap, under AddressSanitizer
 # with UndefinedBehaviorSanitizer, and under ThreadSanitizer, both built by clang.
 #
-# test.sh [SECTION...]: only these, of: release conformance e2e asan tsan. The last line of the output is
+# test.sh [SECTION...]: only these, of: release servers conformance e2e asan tsan. The last line of the output is
 # `N passed, M failed`, with `, K skipped` where some were.
 #
 # STOWAGE_CRASH_ROUNDS: how often the crash test kills the daemon. STOWAGE_E2E_BIG_MIB: size of the large layer.
@@ -176,6 +176,15 @@ release() {
 	run_meson build release-meson.log
 }
 
+servers() {
+	section "the servers of the S3 tests, by themselves"
+	local status=0
+	logged servers-go.log '^--- |^panic|--- FAIL|_test\.go:' go_tool test -v -count=1 -vet=off -timeout 5m \
+		stowage/s3/{sigv4,strict,faults,identity,gateway} || status=$?
+	count_go "$LOGS/servers-go.log" "$status"
+	run_bats servers-bats.log "$TOP/tests/s3/servers.bats"
+}
+
 conformance() {
 	section "conformance: containerd's own suite, the contract, crashes, full disks"
 	conformance_build || return 0
@@ -226,10 +235,10 @@ tsan() {
 "$TOP/scripts/deps.sh" test
 ulimit -c 0
 sections=("$@")
-((${#sections[@]} > 0)) || sections=(release conformance e2e asan tsan)
+((${#sections[@]} > 0)) || sections=(release servers conformance e2e asan tsan)
 for s in "${sections[@]}"; do
 	case $s in
-	release | conformance | e2e | asan | tsan) "$s" ;;
+	release | servers | conformance | e2e | asan | tsan) "$s" ;;
 	*) die "there is no section $s" ;;
 	esac
 done

@@ -232,8 +232,8 @@ func list(ctx context.Context, c api.ContentClient, filters ...string) (map[dige
 		if err != nil {
 			return nil, err
 		}
-		if len(m.Info) > 100 {
-			return nil, fmt.Errorf("a block of %d blobs", len(m.Info))
+		if m.Size() > 1<<20 {
+			return nil, fmt.Errorf("a message of %d bytes, more than 1 MiB", m.Size())
 		}
 		for _, i := range m.Info {
 			if _, twice := out[i.Digest]; twice {

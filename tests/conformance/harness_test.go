@@ -187,13 +187,17 @@ func (d *daemon) awaitExit(limit time.Duration) error {
 	if !d.cmd.ProcessState.Success() {
 		return fmt.Errorf("the daemon ended badly: %v; its log ends:\n%s", d.cmd.ProcessState, d.logTail())
 	}
-	return d.sanitizerReport()
+	return d.logReport()
 }
 
-func (d *daemon) sanitizerReport() error {
+func (d *daemon) logReport() error {
 	b, err := os.ReadFile(d.log)
 	if err != nil {
 		return err
+	}
+	// It runs at level info: a refused request is the client's affair.
+	if bytes.Contains(b, []byte("level=debug")) {
+		return fmt.Errorf("the log tells what its level leaves out:\n%s", d.logTail())
 	}
 	for _, mark := range sanitizerMarks {
 		if at := bytes.Index(b, []byte(mark)); at >= 0 {
@@ -252,7 +256,7 @@ func startOn(t *testing.T, root string) *daemon {
 		select {
 		case <-d.exited: // the test has ended it itself, and judged how
 			d.closeConns()
-			if err := d.sanitizerReport(); err != nil {
+			if err := d.logReport(); err != nil {
 				t.Error(err)
 			}
 			return

@@ -16,7 +16,7 @@ ingest_get_label_rm() { # CTR
 	digest=sha256:$(sha_of "$RUN/data")
 
 	"$1" content ingest --expected-size 3000000 --expected-digest "$digest" "some/ref" <"$RUN/data"
-	on_disk "$digest"
+	stored "$digest"
 	"$1" content ls | grep -F "$digest" | grep -F 3MB
 	"$1" content get "$digest" | cmp - "$RUN/data"
 
@@ -82,7 +82,7 @@ active_and_resume() { # CTR
 @test "ingest, get, label, ls with a filter, rm: straight" { ingest_get_label_rm sctr; }
 @test "rm straight takes the file away" {
 	sctr content ingest --expected-size 6 ref <<<"bytes"
-	[[ $(files_on_disk) == 1 ]]
+	[[ $(stored_count) == 1 ]]
 	sctr content rm "$(sctr content ls --quiet)"
 	store_is_empty
 }
@@ -103,7 +103,7 @@ active_and_resume() { # CTR
 	local layer
 	layer=$(image_digests busybox | tail -n 1)
 	pctr content prune references
-	pruned() { ! on_disk "$layer"; }
+	pruned() { ! stored "$layer"; }
 	retry 5 pruned
 	run container_run "$(image busybox)" echo "unpacked"
 	[[ $status == 0 && $output == *unpacked* ]]

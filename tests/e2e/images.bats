@@ -39,9 +39,9 @@ load helpers
 	run container_run "$(image multi)" cat /platform
 	[[ $status == 0 && $output == *"$(image_arch)"* ]]
 	local before
-	before=$(files_on_disk)
+	before=$(stored_count)
 	pctr images pull --plain-http --all-platforms "$(image multi)"
-	[[ $(files_on_disk) -gt $before ]]
+	[[ $(stored_count) -gt $before ]]
 	store_is_sound
 }
 
@@ -84,7 +84,7 @@ load helpers
 	remove layers
 	for d in $own; do
 		refute listed "$d"
-		refute on_disk "$d"
+		refute stored "$d"
 	done
 	present_image busybox
 	run container_run "$(image busybox)" echo "still here"
@@ -97,13 +97,13 @@ load helpers
 @test "garbage collection: two namespaces share bytes, and neither takes the other's" {
 	pctr --namespace one images pull --plain-http "$(image busybox)"
 	local files d
-	files=$(files_on_disk)
+	files=$(stored_count)
 	pctr --namespace two images pull --plain-http "$(image busybox)"
-	[[ $(files_on_disk) == "$files" ]]
+	[[ $(stored_count) == "$files" ]]
 	pctr --namespace one images rm --sync "$(image busybox)"
 	for d in $(image_digests busybox); do
 		pctr --namespace two content get "$d" | digest_of_stdin | grep -qx "$d"
-		on_disk "$d"
+		stored "$d"
 	done
 	pctr --namespace two images rm --sync "$(image busybox)"
 	store_is_empty
@@ -113,10 +113,10 @@ load helpers
 	pull busybox
 	local stranger
 	stranger=$(echo stranger | sctr content ingest stranger >/dev/null && echo stranger | digest_of_stdin)
-	on_disk "$stranger"
+	stored "$stranger"
 	(echo parked; sleep 1; exit 1) | timeout -s KILL 0.6 "$TOOLS/bin/ctr" --address "$RUN/stowage.sock" content ingest parked || true
 	pull layers
 	remove layers
-	refute on_disk "$stranger"
+	refute stored "$stranger"
 	present_image busybox
 }

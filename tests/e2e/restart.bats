@@ -3,9 +3,6 @@
 
 load helpers
 
-# containerd's client waits up to 3 s between two tries to reach a store that was away.
-again() { retry 15 "$@"; }
-
 usable() {
 	again present_image "$1"
 	run container_run "$(image "$1")" echo "goes on"
@@ -123,7 +120,7 @@ broken_fetch() {
 	for ns in one two; do [[ $(pctr --namespace "$ns" content ls --quiet "digest==$(big_layer)") == "$(big_layer)" ]]; done
 	[[ $(pctr --namespace two content get "$(big_layer)" | digest_of_stdin) == "$(big_layer)" ]]
 	store_is_sound
-	[[ $(files_on_disk) == $(image_digests big | wc -l) ]]
+	[[ $(stored_count) == $(image_digests big | wc -l) ]]
 }
 
 @test "pulls, removals and a reader side by side" {

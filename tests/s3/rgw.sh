@@ -25,6 +25,7 @@ fi
 RGW_ACCESS_KEY=STOWAGETESTKEY000001
 RGW_SECRET_KEY=stowage/test+secret/00000000000000000001
 RGW_REGION=us-east-1
+RGW_FSID=5f6c1c3e-0000-4000-8000-000000000001 # of every cluster: none ever meets another
 
 # rgw_start [--tls] [--bluestore] [--bucket NAME]...: sets RGW_ENDPOINT, and with --tls RGW_TLS_ENDPOINT and
 # RGW_CA. The store is in memory, and lives as long as its OSD; with --bluestore it outlives rgw_kill.
@@ -63,15 +64,11 @@ rgw_curl() {
 }
 
 # rgw_admin ARGS...: radosgw-admin, for quotas and users.
-rgw_admin() { "${RGW_RUN[@]}" "$RGW_BIN/radosgw-admin" -c "$RGW_DIR/ceph.conf" -n client.rgw.a "$@"; }
+rgw_admin() { timeout 60 "${RGW_RUN[@]}" "$RGW_BIN/radosgw-admin" -c "$RGW_DIR/ceph.conf" -n client.rgw.a "$@"; }
 
 # rgw_kill: SIGKILL, to the gateway only where its store is in memory, else to all that there is.
 rgw_kill() {
-	end rgw KILL
-	if [[ $RGW_STORE == bluestore ]]; then
-		end rgw-osd KILL
-		end rgw-mon KILL
-	fi
+	if [[ $RGW_STORE == bluestore ]]; then rgw_end KILL rgw rgw-osd rgw-mon; else rgw_end KILL rgw; fi
 }
 
 # rgw_resume: after rgw_kill, on the same ports, with the same data.
@@ -79,10 +76,7 @@ rgw_resume() { rgw_daemons && retry 60 rgw_serves || die "the gateway does not c
 
 # rgw_stop: run_end does it too.
 rgw_stop() {
-	local name
-	for name in rgw rgw-osd rgw-mon; do
-		if [[ -e $RUN/pids/$name ]]; then end "$name"; fi
-	done
+	rgw_end TERM rgw rgw-osd rgw-mon
 	rm -rf "$RGW_DIR"
 }
 
@@ -96,10 +90,19 @@ rgw_commands() {
 	RGW_RUN=(env "LD_LIBRARY_PATH=$lib:$lib/ceph:${lib/"$ceph/usr"/"$ceph"}")
 }
 
+rgw_end() { # SIGNAL NAME...
+	local signal=$1 name
+	shift
+	for name; do
+		if [[ -e $RUN/pids/$name ]]; then end "$name" "$signal"; fi
+	done
+}
+
 # A port that nobody listens on, below those that the kernel gives away by itself.
 rgw_port() {
 	local port
-	while port=$((20000 + RANDOM % 12000)); do
+	while true; do
+		port=$((20000 + RANDOM % 12000))
 		if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
 			echo "$port"
 			return
@@ -111,7 +114,7 @@ rgw_config() {
 	local port=$1 tls_port=$2 mon_port=$3
 	cat <<-EOT
 		[global]
-		fsid = 5f6c1c3e-0000-4000-8000-000000000001
+		fsid = $RGW_FSID
 		mon_host = [v2:127.0.0.1:$mon_port]
 		mon_initial_members = a
 		public_addr = 127.0.0.1
@@ -170,6 +173,7 @@ rgw_config() {
 		bluestore_fsck_on_mount = false
 		bluestore_fsck_on_mkfs = false
 		osd_memory_target = 1073741824
+		osd_crush_update_on_start = false
 		osd_class_update_on_start = false
 		osd_numa_auto_affinity = false
 		osd_fast_shutdown_notify_mon = false
@@ -195,7 +199,7 @@ rgw_make_cluster() {
 	rm -rf "$RGW_DIR"/{mon,osd,monmap,osdmap}
 	mkdir "$RGW_DIR"/{mon,osd}
 	{
-		"${RGW_RUN[@]}" "$RGW_BIN/monmaptool" -c "$conf" --create --fsid 5f6c1c3e-0000-4000-8000-000000000001 \
+		"${RGW_RUN[@]}" "$RGW_BIN/monmaptool" -c "$conf" --create --fsid "$RGW_FSID" \
 			--addv a "[v2:127.0.0.1:$1]" "$RGW_DIR/monmap" &&
 			"${RGW_RUN[@]}" "$RGW_BIN/osdmaptool" -c "$conf" --createsimple 1 "$RGW_DIR/osdmap" &&
 			"${RGW_RUN[@]}" "$RGW_BIN/ceph-mon" -c "$conf" -i a --mkfs --monmap "$RGW_DIR/monmap" \
@@ -216,16 +220,23 @@ rgw_first_start() {
 		retry 60 rgw_settled && rgw_serves; then
 		return 0
 	fi
-	rgw_kill
+	rgw_end KILL rgw rgw-osd rgw-mon
 	return 1
 }
 
+# A gateway that comes before its OSD asks the one that was killed, for ten seconds.
 rgw_daemons() {
 	local conf=$RGW_DIR/ceph.conf
 	running rgw-mon || spawn rgw-mon "${RGW_RUN[@]}" "$RGW_BIN/ceph-mon" -c "$conf" -i a -f
-	running rgw-osd || spawn rgw-osd "${RGW_RUN[@]}" "$RGW_BIN/ceph-osd" -c "$conf" -i 0 -f
+	if ! running rgw-osd; then
+		: >"$RUN/rgw-osd.log"
+		spawn rgw-osd "${RGW_RUN[@]}" "$RGW_BIN/ceph-osd" -c "$conf" -i 0 -f
+		retry 60 rgw_osd_up && running rgw-osd && running rgw-mon || return 1
+	fi
 	running rgw || spawn rgw "${RGW_RUN[@]}" "$RGW_BIN/radosgw" -c "$conf" -n client.rgw.a -f
 }
+
+rgw_osd_up() { grep -q 'booting -> active' "$RUN/rgw-osd.log" || ! running rgw-osd || ! running rgw-mon; }
 
 rgw_serves() { rgw_curl --max-time 5 --output /dev/null "$RGW_ENDPOINT/" 2>/dev/null; }
 
@@ -233,9 +244,9 @@ rgw_settled() { rgw_serves || ! running rgw || ! running rgw-osd || ! running rg
 
 rgw_main() {
 	local order
+	run_begin
 	trap run_end EXIT
 	trap 'exit 143' INT TERM HUP
-	run_begin
 	rgw_start "$@"
 	for order in ACCESS_KEY SECRET_KEY REGION ENDPOINT TLS_ENDPOINT CA; do
 		order=RGW_$order

@@ -633,8 +633,8 @@ static void checkpoints_by_time(void **state UNUSED)
 /* Once all declared bytes are there they are synced without a row: the commit is about to come. */
 static void complete_is_synced_early(void **state UNUSED)
 {
-	CLEANUP(content_free) struct content c = content_make(3000, 6, DIGEST_SHA256);
-	struct ingest *in = ingest_declared(&env, "ref", 3000, NULL);
+	CLEANUP(content_free) struct content c = content_make(LIMIT_EARLY_SYNC, 6, DIGEST_SHA256);
+	struct ingest *in = ingest_declared(&env, "ref", c.n, NULL);
 	int64_t end = clock_mono_ns() + 20 * NSEC_PER_SEC;
 	uint64_t synced = 0;
 	struct stow_err err;
@@ -648,6 +648,19 @@ static void complete_is_synced_early(void **state UNUSED)
 	}
 	assert_int_equal(synced, c.n);
 	assert_false(in->has_row);
+	expect_ok(content_commit(in, &c, &err), &err);
+}
+
+/* But few bytes are not: that would only be in the commit's way. */
+static void few_bytes_are_synced_by_the_commit(void **state UNUSED)
+{
+	CLEANUP(content_free) struct content c = content_make(LIMIT_EARLY_SYNC - 1, 6, DIGEST_SHA256);
+	struct ingest *in = ingest_declared(&env, "ref", c.n, NULL);
+	struct stow_err err;
+
+	write_ok(in, &c, 0, c.n);
+	assert_false(in->busy);
+	assert_int_equal(in->synced, 0);
 	expect_ok(content_commit(in, &c, &err), &err);
 }
 
@@ -684,6 +697,7 @@ int main(void)
 		BOTH(checkpoints_by_bytes),
 		BOTH(checkpoints_by_time),
 		BOTH(complete_is_synced_early),
+		BOTH(few_bytes_are_synced_by_the_commit),
 	};
 
 	return cmocka_run_group_tests_name("ingest", tests, NULL, NULL);

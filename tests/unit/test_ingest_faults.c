@@ -1,6 +1,7 @@
 /* Each call into the backend fails once, at every place where one is made. Whatever then happens to the
  * upload, nothing that was acknowledged is lost or wrong, and nothing unfinished is shown. */
 #include "content/base/clock.h"
+#include "content/base/limits.h"
 #include "content/base/mem.h"
 #include "content/store_internal.h"
 #include "tests/unit/store_env.h"
@@ -312,7 +313,7 @@ static void failed_sync_is_never_forgotten(void **state UNUSED)
 
 static void failed_sync_of_a_checkpoint_fails_the_commit(void **state UNUSED)
 {
-	CLEANUP(content_free) struct content c = content_make(5000, 1, DIGEST_SHA256);
+	CLEANUP(content_free) struct content c = content_make(LIMIT_EARLY_SYNC, 1, DIGEST_SHA256);
 	struct ingest *in = ingest_declared(&env, "ref", c.n, NULL);
 	int64_t end = clock_mono_ns() + 20 * NSEC_PER_SEC;
 	struct stow_err err;

@@ -60,7 +60,7 @@ static int add(unsigned seed, struct stow_err *err)
 {
 	struct blob_info i = blob_of(seed);
 
-	return meta_blob_add(m, &i, NULL, err);
+	return meta_blob_add(m, &i, NULL, false, err);
 }
 
 static void add_ok(unsigned seed)
@@ -121,7 +121,7 @@ static void add_get_delete(void **state UNUSED)
 	assert_true(has(1));
 	check_count(1, 1001);
 	info.size = 5;
-	expect_fail(meta_blob_add(m, &info, NULL, &err), &err, STOW_ALREADY_EXISTS);
+	expect_fail(meta_blob_add(m, &info, NULL, false, &err), &err, STOW_ALREADY_EXISTS);
 	assert_true(has(1)); /* as it was */
 	add_ok(2);
 	reopen(0);
@@ -143,7 +143,7 @@ static void each_algorithm_is_a_key_of_its_own(void **state UNUSED)
 		struct blob_info info = { .digest = nth_digest((enum digest_alg)alg, 1),
 					  .size = (uint64_t)alg };
 
-		expect_ok(meta_blob_add(m, &info, NULL, &err), &err);
+		expect_ok(meta_blob_add(m, &info, NULL, false, &err), &err);
 	}
 	for (int alg = DIGEST_SHA256; alg < DIGEST_ALG_COUNT; alg++) {
 		struct digest d = nth_digest((enum digest_alg)alg, 1);
@@ -163,14 +163,14 @@ static void adding_a_blob_ends_its_ingest(void **state UNUSED)
 
 	expect_ok(meta_ingest_put(m, &r, &err), &err);
 	expect_ok(meta_ingest_put(m, &other, &err), &err);
-	expect_ok(meta_blob_add(m, &info, r.ref, &err), &err);
+	expect_ok(meta_blob_add(m, &info, r.ref, false, &err), &err);
 	assert_false(has_ingest(r.ref, 10));
 	assert_true(has_ingest(other.ref, 20));
 	/* Also where the blob is there, and where the ingest is not. */
-	expect_fail(meta_blob_add(m, &info, other.ref, &err), &err, STOW_ALREADY_EXISTS);
+	expect_fail(meta_blob_add(m, &info, other.ref, false, &err), &err, STOW_ALREADY_EXISTS);
 	assert_false(has_ingest(other.ref, 20));
 	info = blob_of(2);
-	expect_ok(meta_blob_add(m, &info, r.ref, &err), &err);
+	expect_ok(meta_blob_add(m, &info, r.ref, false, &err), &err);
 }
 
 static void adopting_adds_what_is_not_there(void **state UNUSED)

@@ -36,7 +36,7 @@ type upload struct {
 	algorithm string // "" or SHA256
 	parts     map[int]*part
 	initiated time.Time
-	done      *object // where it has been completed
+	done      *object // completed, and kept for RepeatedComplete
 }
 
 func (u *upload) numbers() []int {
@@ -102,8 +102,8 @@ func (r *request) uploadPart() *sigv4.Fault {
 	if f != nil {
 		return f
 	}
-	p := &part{data: data, etag: r.makeETag(data, u.header)}
-	if p.checksum, f = r.checkChecksum(data); f != nil {
+	p := &part{data: data, etag: r.makeETag(u.header)}
+	if p.checksum, f = r.checkChecksum(); f != nil {
 		return f
 	}
 	if (p.checksum != "") != (u.algorithm != "") {
@@ -262,7 +262,9 @@ func (r *request) complete(c *completeRequest) (*object, *sigv4.Fault) {
 	if f := r.publish(o, r.set.ConditionalComplete); f != nil {
 		return nil, f
 	}
-	u.done, u.parts = o, nil
+	if u.done, u.parts = o, nil; !r.set.RepeatedComplete {
+		delete(r.s.buckets[r.bucket].uploads, r.query.Get("uploadId"))
+	}
 	return o, nil
 }
 

@@ -81,8 +81,9 @@ func TestMultipart(t *testing.T) {
 	}
 	c.complete("x", id, listing(1, a, "", 2, b, "")).want(t, 404, "NoSuchUpload")
 	c.do("DELETE", "/layers/x?uploadId="+id, "").want(t, 404, "NoSuchUpload")
-	c.settings(`{"repeated_complete": true}`)
-	c.complete("x", id, listing(1, a, "", 2, b, "")).want(t, 200, "")
+	if left := c.s.describe()["uploads"]; len(left) != 0 {
+		t.Error(left)
+	}
 
 	c.settings(`{"min_part_size": 5}`)
 	id = c.create("y")
@@ -91,6 +92,20 @@ func TestMultipart(t *testing.T) {
 	c.complete("y", id, listing(1, a, "", 10000, b, "")).want(t, 400, "EntityTooSmall")
 	c.do("DELETE", "/layers/y?uploadId="+id, "").want(t, 204, "")
 	c.part("y", id, 1, "aaaa").want(t, 404, "NoSuchUpload")
+}
+
+func TestRepeatedComplete(t *testing.T) {
+	c := newClient(t)
+	c.settings(`{"repeated_complete": true}`)
+	id := c.create("x")
+	c.part("x", id, 1, "aa").want(t, 200, "")
+	list := listing(1, etagOf("aa"), "")
+	c.complete("x", id, list).want(t, 200, "")
+	c.complete("x", id, list).want(t, 200, "")
+	c.part("x", id, 2, "b").want(t, 404, "NoSuchUpload")
+	if left := c.s.describe()["uploads"]; len(left) != 0 {
+		t.Error(left)
+	}
 }
 
 func TestMultipartChecksums(t *testing.T) {

@@ -37,7 +37,11 @@ func newBucket() *bucket {
 	return &bucket{objects: map[string]*object{}, uploads: map[string]*upload{}}
 }
 
-// body reads all of a body that must be announced by its length, and checks all that was said of it.
+// sums are those of a body that has been read.
+type sums struct{ sha256, md5 []byte }
+
+// readBody reads all of a body, which must be announced by its length, and checks the sums that signature and
+// Content-MD5 tell of it.
 func (r *request) readBody() ([]byte, *sigv4.Fault) {
 	if r.ContentLength < 0 {
 		return nil, bad(411, "MissingContentLength", "Content-Length is missing")
@@ -55,17 +59,18 @@ func (r *request) readBody() ([]byte, *sigv4.Fault) {
 			return nil, bad(400, "IncompleteBody", "%d bytes came, not %d: %v", at, len(data), err)
 		}
 	}
-	if p := r.claim.Payload; p != sigv4.Unsigned && p != hex.EncodeToString(sha.Sum(nil)) {
+	r.sums = sums{sha.Sum(nil), sum.Sum(nil)}
+	if p := r.claim.Payload; p != sigv4.Unsigned && p != hex.EncodeToString(r.sums.sha256) {
 		return nil, bad(400, "XAmzContentSHA256Mismatch", "x-amz-content-sha256 is not that of the body")
 	}
-	if want := r.Header.Get("Content-Md5"); want != "" && want != base64.StdEncoding.EncodeToString(sum.Sum(nil)) {
+	if want := r.Header.Get("Content-Md5"); want != "" && want != base64.StdEncoding.EncodeToString(r.sums.md5) {
 		return nil, bad(400, "BadDigest", "Content-MD5 is not that of the body")
 	}
 	return data, nil
 }
 
-// checksum is the body's, where the request says one: it must be right.
-func (r *request) checkChecksum(data []byte) (string, *sigv4.Fault) {
+// checkChecksum is the checksum that the request tells of the body that was read ("": none). It must be right.
+func (r *request) checkChecksum() (string, *sigv4.Fault) {
 	want := r.Header.Get("X-Amz-Checksum-Sha256")
 	algorithm := r.Header.Get("X-Amz-Sdk-Checksum-Algorithm")
 	if algorithm != "" && (algorithm != "SHA256" || want == "") {
@@ -80,8 +85,7 @@ func (r *request) checkChecksum(data []byte) (string, *sigv4.Fault) {
 	if raw, err := base64.StdEncoding.DecodeString(want); err != nil || len(raw) != sha256.Size {
 		return "", bad(400, "InvalidRequest", "x-amz-checksum-sha256 must be 32 bytes in base64")
 	}
-	sum := sha256.Sum256(data)
-	if want != base64.StdEncoding.EncodeToString(sum[:]) {
+	if want != base64.StdEncoding.EncodeToString(r.sums.sha256) {
 		return "", bad(400, "BadDigest", "x-amz-checksum-sha256 is not that of the body")
 	}
 	return want, nil
@@ -164,12 +168,14 @@ func (r *request) echo(kept http.Header, names ...string) {
 var sseHeaders = []string{"X-Amz-Server-Side-Encryption", "X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id",
 	"X-Amz-Server-Side-Encryption-Context", "X-Amz-Server-Side-Encryption-Bucket-Key-Enabled"}
 
-func (r *request) makeETag(data []byte, kept http.Header) string {
-	sum := md5.Sum(data)
+// makeETag is one for the body that was read.
+func (r *request) makeETag(kept http.Header) string {
+	sum := r.sums.md5
 	if r.set.OpaqueETags || strings.HasPrefix(kept.Get("X-Amz-Server-Side-Encryption"), "aws:kms") {
-		sum = md5.Sum([]byte(randomID()))
+		other := md5.Sum([]byte(randomID()))
+		sum = other[:]
 	}
-	return `"` + hex.EncodeToString(sum[:]) + `"`
+	return `"` + hex.EncodeToString(sum) + `"`
 }
 
 // publish puts an object in its place, unless the request forbids it and something is there. The lock is held.
@@ -199,8 +205,8 @@ func (r *request) putObject() *sigv4.Fault {
 	if f != nil {
 		return f
 	}
-	o := &object{data: data, header: kept, kind: "FULL_OBJECT", etag: r.makeETag(data, kept)}
-	if o.checksum, f = r.checkChecksum(data); f != nil {
+	o := &object{data: data, header: kept, kind: "FULL_OBJECT", etag: r.makeETag(kept)}
+	if o.checksum, f = r.checkChecksum(); f != nil {
 		return f
 	}
 	r.s.mu.Lock()
@@ -342,6 +348,9 @@ func (s *Server) describe() map[string][]description {
 				SHA256: hex.EncodeToString(sum[:]), Checksum: o.checksum, Header: flat(o.header)})
 		}
 		for id, u := range b.uploads {
+			if u.done != nil {
+				continue
+			}
 			d := description{Bucket: name, Key: u.key, UploadID: id, Parts: u.numbers(), Header: flat(u.header)}
 			for _, p := range u.parts {
 				d.Size += len(p.data)

@@ -62,6 +62,7 @@ type request struct {
 	op, bucket, key string
 	id              string
 	body            *countingReader
+	sums            sums
 }
 
 type countingReader struct {
