@@ -46,7 +46,7 @@ BEGIN {
 	header[++n] = "^absl/"; home[n] = "^proto/abseil\\.cc$"
 	header[++n] = "^re2/"; home[n] = "^content/base/regex\\.cc$"
 	header[++n] = "^curl/"; home[n] = "^backends/s3/http_curl\\.c$"
-	header[++n] = "^expat"; home[n] = "^backends/s3/xml\\.c$|^backends/s3/creds_sts_answer\\.c$"
+	header[++n] = "^expat"; home[n] = "^backends/s3/xml\\.c$"
 }
 FNR == 1 {
 	self = layer(FILENAME)

@@ -125,6 +125,15 @@ static int check_fresh(const struct creds_value *v, struct stow_err *err)
 			 "the keys have ended at %s already: is this machine's clock right?", text);
 }
 
+/* A file that is missing, or an answer that cannot be right, is about the keys. To whoever asked for a blob
+ * these codes would say that about the blob. */
+static enum stow_code code_for_requests(enum stow_code code)
+{
+	if (code == STOW_UNAVAILABLE || code == STOW_CANCELLED)
+		return STOW_UNAVAILABLE;
+	return code == STOW_PERMISSION_DENIED ? code : STOW_FAILED_PRECONDITION;
+}
+
 static void take_fresh_locked(struct creds *c, struct creds_value *v)
 {
 	LOCK_ASSERT(&c->lock);
@@ -157,18 +166,21 @@ static void refresh_locked(struct creds *c)
 	struct stow_err err;
 
 	LOCK_ASSERT(&c->lock);
-	c->wanted = false;
 	lock_release(&c->lock);
 	int r = c->provider->fetch(c->provider, &v, &err);
 	if (r == 0)
 		r = check_fresh(&v, &err);
-	if (r < 0)
+	if (r < 0) {
 		stow_wrap(&err, "credentials from the %s", c->provider->name);
+		err.code = code_for_requests(err.code);
+	}
 	lock_take(&c->lock);
 	if (r == 0)
 		take_fresh_locked(c, &v);
 	else
 		take_failure_locked(c, &err);
+	/* Also for those who began to want them meanwhile. */
+	c->wanted = false;
 	c->last_ns = clock_mono_ns();
 	c->last_wall_ns = clock_wall_ns();
 	c->refreshes++;

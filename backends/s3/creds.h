@@ -47,8 +47,10 @@ int creds_new(const struct s3_options *o, const char *region, struct http *http,
 void creds_free(struct creds *c); /* NULL is a no-op */
 void creds_freep(struct creds **c);
 
-/* The credentials of the moment, never waiting for anything. Where there are none the last failure;
- * UNAVAILABLE, which is worth another try soon, while they are being asked for. */
+/* The credentials of the moment, never waiting for anything. Where there are none the last failure:
+ * PERMISSION_DENIED, FAILED_PRECONDITION, or UNAVAILABLE, which is worth another try soon and is also what
+ * it says while they are being asked for. Never another code: no blob is missing or damaged for want of
+ * keys. */
 int creds_get(struct creds *c, const struct creds_snapshot **ret_s, struct stow_err *err) MUST_CHECK;
 const struct creds_snapshot *creds_ref(const struct creds_snapshot *s);
 void creds_unref(const struct creds_snapshot *s); /* NULL is a no-op */

@@ -122,7 +122,7 @@ static bool is_worth_another(enum http_failure failure, int status)
 	case HTTP_REFUSED:
 		return false;
 	}
-	assert(!"unreachable");
+	assert(false);
 	return false;
 }
 

@@ -72,6 +72,9 @@ struct creds_provider *creds_process_new(const char *command);
 struct creds_provider *creds_sts_new(const char *name, const char *role_arn, const char *token_file,
 				     const char *session_name);
 
+/* The service's URL, which the caller frees: the region's own endpoint, unless a variable says otherwise. */
+char *creds_sts_url(const struct creds_context *cx);
+
 /* Runs /bin/sh -c `command` with the context's environment, nothing on its standard input, and gives
  * what it wrote to standard output, up to ret_out's cap. Fails where it ends with another status than 0,
  * with what it wrote to standard error; UNAVAILABLE where it takes longer than `timeout_ns`: then it is

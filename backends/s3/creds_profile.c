@@ -128,8 +128,9 @@ CREDS_FIND(creds_find_profile)
 			 *profile.origin ? profile.origin : "no file: there is no home directory");
 		return 0;
 	}
-	found->detail = x_asprintf("profile %s in %s%s%s", profile.name, profile.origin,
-				   found->detail ? ", " : "", found->detail ? found->detail : "");
+	CLEANUP(freep) char *way = TAKE(found->detail);
+	found->detail = x_asprintf("profile %s in %s%s%s", profile.name, profile.origin, way ? ", " : "",
+				   way ? way : "");
 	*ret_p = found;
 	return 0;
 }

@@ -5,6 +5,7 @@
  * Reference Guide. The request is not signed: the token is what counts. */
 #include "backends/s3/creds_internal.h"
 #include "backends/s3/creds_sts_answer.h"
+#include "backends/s3/endpoint.h"
 #include "backends/s3/file.h"
 #include "backends/s3/sigv4.h"
 #include "content/base/clock.h"
@@ -21,26 +22,16 @@ struct sts {
 
 /* --- where it is --- */
 
-/* The domain of a region's partition. */
-static const char *domain_of(const char *region, bool dual_stack)
+/* The domain of the region's endpoints for IPv4 and IPv6; only some partitions have them. */
+static const char *dual_stack_domain(const char *region)
 {
-	static const struct {
-		const char *prefix, *domain, *dual_stack;
-	} partitions[] = {
-		{ "cn-", "amazonaws.com.cn", "api.amazonwebservices.com.cn" },
-		{ "us-isob-", "sc2s.sgov.gov", "sc2s.sgov.gov" },
-		{ "us-isof-", "csp.hci.ic.gov", "csp.hci.ic.gov" },
-		{ "eu-isoe-", "cloud.adc-e.uk", "cloud.adc-e.uk" },
-		{ "us-iso-", "c2s.ic.gov", "c2s.ic.gov" },
-	};
-	for (size_t i = 0; i < ARRAY_LEN(partitions); i++)
-		if (strncmp(region, partitions[i].prefix, strlen(partitions[i].prefix)) == 0)
-			return dual_stack ? partitions[i].dual_stack : partitions[i].domain;
-	return dual_stack ? "api.aws" : "amazonaws.com";
+	const char *domain = s3_aws_domain(region);
+	if (strcmp(domain, "amazonaws.com") == 0)
+		return "api.aws";
+	return strcmp(domain, "amazonaws.com.cn") == 0 ? "api.amazonwebservices.com.cn" : domain;
 }
 
-/* The service's URL, which the caller frees: the region's own endpoint, unless a variable says otherwise. */
-static char *endpoint(const struct creds_context *cx)
+char *creds_sts_url(const struct creds_context *cx)
 {
 	bool ignore = aws_variable_is_true(cx->environment, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
 	const char *url = creds_variable(cx, "AWS_ENDPOINT_URL_STS");
@@ -53,7 +44,7 @@ static char *endpoint(const struct creds_context *cx)
 	if (!*cx->region || (mode && strcasecmp(mode, "legacy") == 0))
 		return x_strdup("https://sts.amazonaws.com/");
 	return x_asprintf("https://sts%s.%s.%s/", cx->fips ? "-fips" : "", cx->region,
-			  domain_of(cx->region, cx->dual_stack));
+			  cx->dual_stack ? dual_stack_domain(cx->region) : s3_aws_domain(cx->region));
 }
 
 /* --- asking --- */
@@ -111,7 +102,7 @@ static int fetch(struct creds_provider *p, struct creds_value *ret_v, struct sto
 	struct sts *s = CONTAINER_OF(p, struct sts, base);
 	CLEANUP(http_response_free) struct http_response r;
 	CLEANUP(buf_free) struct buf form;
-	CLEANUP(freep) char *url = endpoint(p->cx);
+	CLEANUP(freep) char *url = creds_sts_url(p->cx);
 	static const char *const headers[] = { "Content-Type: application/x-www-form-urlencoded", NULL };
 
 	http_response_init(&r);

@@ -4,7 +4,8 @@
 
 #include "backends/s3/creds_document.h"
 
-/* The credentials of an AssumeRoleWithWebIdentityResponse. INVALID_ARGUMENT for anything else. */
+/* The credentials of an AssumeRoleWithWebIdentityResponse. DATA_LOSS or INVALID_ARGUMENT for anything
+ * else. */
 int creds_sts_read(const char *text, size_t n, struct creds_value *ret_v, struct stow_err *err) MUST_CHECK;
 
 struct creds_sts_error {

@@ -36,7 +36,7 @@ static bool ends(const char *s, size_t n, const char *with)
 	return n >= m && memcmp(s + n - m, with, m) == 0;
 }
 
-static const char *domain_of(const char *region)
+const char *s3_aws_domain(const char *region)
 {
 	static const struct {
 		const char *prefix, *domain;
@@ -59,7 +59,7 @@ static int aws_host(const struct s3_options *o, const char *region, char *host, 
 		return snprintf(host, size, "s3-accelerate%s.amazonaws.com",
 				o->dual_stack ? ".dualstack" : "");
 	return snprintf(host, size, "s3%s%s.%s.%s", o->fips ? "-fips" : "", o->dual_stack ? ".dualstack" : "",
-			region, domain_of(region));
+			region, s3_aws_domain(region));
 }
 
 /* The configured endpoint, without the scheme's own port; its length. */

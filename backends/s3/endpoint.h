@@ -21,4 +21,7 @@ int s3_endpoint_make(const struct s3_options *o, const char *region, bool moved,
 /* Whether a text, from a server for example, has a region's form: it becomes a part of host names. */
 bool s3_region_ok(const char *s);
 
+/* The domain that AWS's services of a region are in: "amazonaws.com" but for other partitions. */
+const char *s3_aws_domain(const char *region);
+
 #endif

@@ -1,19 +1,13 @@
 #include "backends/s3/s3_options.h"
 
 #include "backends/s3/aws_profile.h"
+#include "backends/s3/endpoint.h"
 #include "backends/s3/sigv4.h"
 #include "content/base/buf.h"
 #include "content/base/encode.h"
 #include "content/base/mem.h"
 
-enum { REGION_LEN_MAX = 63, HEADER_MAX = 64 * 1024 };
-
-/* A profile's region becomes a part of host names; the configuration's has been checked already. */
-static bool is_region(const char *s)
-{
-	size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_");
-	return n > 0 && n <= REGION_LEN_MAX && !s[n];
-}
+enum { HEADER_MAX = 64 * 1024 };
 
 int s3_options_region(const struct s3_options *o, char **ret_region, struct stow_err *err)
 {
@@ -27,7 +21,7 @@ int s3_options_region(const struct s3_options *o, char **ret_region, struct stow
 	if (aws_profile_read(o->credentials.environment, o->credentials.profile, &profile, err) < 0)
 		return stow_wrap(err, "looking for the region");
 	region = aws_profile_get(&profile, "region");
-	if (region && !is_region(region))
+	if (region && !s3_region_ok(region))
 		return stow_fail(err, STOW_FAILED_PRECONDITION, "profile %s in %s has a region that is none",
 				 profile.name, profile.origin);
 	if (!region && *o->endpoint)

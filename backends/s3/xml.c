@@ -7,13 +7,9 @@
 
 enum { DEPTH_MAX = 16, PATH_MAX_LEN = 512, TEXT_MAX = 8192 };
 
-/* Called at the end of each element, with its path from the root ("A/B/C") and the characters directly
- * within. -1 ends the reading. */
-typedef int walk_visit(void *arg, const char *path, const char *text, struct stow_err *err);
-
 struct walk {
 	XML_Parser parser;
-	walk_visit *visit;
+	xml_visit *visit;
 	void *arg;
 	struct stow_err *err;
 	char path[PATH_MAX_LEN];
@@ -93,7 +89,7 @@ static void on_doctype(void *arg, const char *name, const char *system, const ch
 	stop(w);
 }
 
-static int walk(const void *p, size_t n, walk_visit *visit, void *arg, struct stow_err *err)
+int xml_walk(const void *p, size_t n, xml_visit *visit, void *arg, struct stow_err *err)
 {
 	CLEANUP(freep) struct walk *w = x_calloc(1, sizeof(*w));
 	bool good;
@@ -183,7 +179,7 @@ bool xml_error(const void *p, size_t n, struct s3_error *ret_e)
 
 	*ret_e = (struct s3_error){ 0 };
 	/* What has been read before a cut counts: an error's body is kept up to a cap. */
-	if (n == 0 || (walk(p, n, visit_error, &e, &err) < 0 && e.code[0] == '\0') || e.code[0] == '\0')
+	if (n == 0 || (xml_walk(p, n, visit_error, &e, &err) < 0 && e.code[0] == '\0') || e.code[0] == '\0')
 		return false;
 	*ret_e = e;
 	return true;
@@ -210,7 +206,7 @@ static int visit_single(void *arg, const char *path, const char *text, struct st
 
 static int read_single(const void *p, size_t n, struct single *s, struct stow_err *err)
 {
-	if (walk(p, n, visit_single, s, err) < 0)
+	if (xml_walk(p, n, visit_single, s, err) < 0)
 		return -1;
 	if (!s->rooted)
 		return stow_fail(err, STOW_DATA_LOSS, "the answer is no %s", s->root);
@@ -393,10 +389,10 @@ static int visit_uploads(void *arg, const char *path, const char *text, struct s
 	return 0;
 }
 
-static int read_list(const void *p, size_t n, struct list *l, walk_visit *visit, struct xml_page *ret_page,
+static int read_list(const void *p, size_t n, struct list *l, xml_visit *visit, struct xml_page *ret_page,
 		     struct stow_err *err)
 {
-	if (walk(p, n, visit, l, err) < 0)
+	if (xml_walk(p, n, visit, l, err) < 0)
 		return -1;
 	if (!l->rooted)
 		return stow_fail(err, STOW_DATA_LOSS, "the answer is no %s", l->root);

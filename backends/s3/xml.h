@@ -11,6 +11,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* Reads any document. The visitor is called at the end of each element, with its path from the root
+ * ("A/B/C") and the characters directly within, up to 8 KiB; its -1 ends the reading. */
+typedef int xml_visit(void *arg, const char *path, const char *text, struct stow_err *err);
+int xml_walk(const void *p, size_t n, xml_visit *visit, void *arg, struct stow_err *err) MUST_CHECK;
+
 /* An <Error>. "" for what it does not say; cut where it is longer; control characters are blanks. */
 struct s3_error {
 	char code[64], message[256], request_id[96], region[S3_REGION_MAX];

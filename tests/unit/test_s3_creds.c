@@ -1,5 +1,309 @@
-int main(void);
+/* The cache of credentials: when they are fetched anew, and what is served meanwhile. The provider is a
+ * container's endpoint, whose keys are called K1, K2, ... and live for seconds. */
+#include "backends/s3/creds.h"
+#include "backends/s3/http.h"
+#include "content/base/clock.h"
+#include "content/base/mem.h"
+#include "tests/unit/creds_env.h"
+#include "tests/unit/http_env.h"
+
+#include <pthread.h>
+#include <stdio.h>
+
+static struct {
+	struct http_env *env;
+	atomic_uint n; /* requests */
+	/* For all requests from the second one on, unless `always`. */
+	atomic_bool always, broken, hanging;
+	atomic_int delay_ms;
+	atomic_llong life_ns;
+} server;
+
+static void answer(void *arg, const struct env_request *req, struct env_answer *a)
+{
+	unsigned n = atomic_fetch_add(&server.n, 1) + 1;
+	bool now = n > 1 || server.always;
+	char body[256], end[CLOCK_TEXT_MAX];
+
+	(void)arg;
+	(void)req;
+	a->delay_ms = now ? server.delay_ms : 0;
+	if (now && server.hanging) {
+		a->after = ENV_HANG;
+		return;
+	}
+	if (now && server.broken) {
+		env_say(a, "500 Broken", "", "");
+		return;
+	}
+	clock_format(clock_wall_ns() + server.life_ns, end);
+	snprintf(body, sizeof(body),
+		 "{\"AccessKeyId\":\"K%u\",\"SecretAccessKey\":\"S\",\"Token\":\"T\",\"Expiration\":\"%s\"}",
+		 n, end);
+	env_say(a, "200 OK", "", body);
+}
+
+static struct http *http;
+static struct creds *creds;
+
+static int setup(void **state)
+{
+	struct stow_err err;
+	if (creds_env_setup(state) < 0)
+		return -1;
+	server.n = 0;
+	server.always = server.broken = server.hanging = false;
+	server.delay_ms = 0;
+	server.life_ns = 3600 * NSEC_PER_SEC;
+	server.env = http_env_new(answer, NULL);
+	creds_env_set("AWS_CONTAINER_CREDENTIALS_FULL_URI=http://%s/", http_env_host(server.env));
+	return http_new(&(struct http_options){ .max_transfers = 4, .proxy = "" }, &http, &err);
+}
+
+static int teardown(void **state)
+{
+	creds_free(TAKE(creds));
+	http_free(http);
+	http_env_free(server.env);
+	return creds_env_teardown(state);
+}
+
+/* Starts them, and waits for the first keys unless they are not to come. */
+static void start(bool wait)
+{
+	const struct s3_options o = creds_env_options();
+	struct stow_err err;
+	if (creds_new(&o, "", http, &creds, &err) < 0 ||
+	    (wait && creds_wait(creds, clock_mono_ns() + 20 * NSEC_PER_SEC, &err) < 0))
+		fail_msg("%s", err.msg);
+}
+
+/* The number of the key of the moment; 0 with *err set where there is none. */
+static unsigned key(struct stow_err *err)
+{
+	CLEANUP(creds_unrefp) const struct creds_snapshot *s = NULL;
+	if (creds_get(creds, &s, err) < 0)
+		return 0;
+	assert_int_equal(s->access_key[0], 'K');
+	assert_true(s->expires_ns > clock_wall_ns() - NSEC_PER_SEC);
+	return (unsigned)strtoul(s->access_key + 1, NULL, 10);
+}
+
+static void nap(void)
+{
+	usleep(5000);
+}
+
+static void refreshed_before_their_end(void **state)
+{
+	struct stow_err err;
+	(void)state;
+	server.life_ns = 4 * NSEC_PER_SEC;
+	start(true);
+	int64_t begin = clock_mono_ns();
+	unsigned now = 1;
+	/* Nobody ever sees a gap. */
+	while (now < 2 && clock_mono_ns() < begin + 30 * NSEC_PER_SEC) {
+		now = key(&err);
+		assert_true(now > 0);
+		nap();
+	}
+	/* A quarter before the end, less jitter; and not at once again. */
+	assert_true(clock_mono_ns() - begin >= 2900 * NSEC_PER_MSEC);
+	assert_int_equal(now, 2);
+	assert_int_equal(server.n, 2);
+}
+
+static void old_ones_while_a_refresh_is_slow(void **state)
+{
+	struct stow_err err;
+	(void)state;
+	server.life_ns = 6 * NSEC_PER_SEC;
+	server.delay_ms = 250;
+	start(true);
+	int64_t begin = clock_mono_ns();
+	unsigned now = 1, meanwhile = 0;
+	while (now < 2 && clock_mono_ns() < begin + 30 * NSEC_PER_SEC) {
+		bool asked = server.n == 2;
+		now = key(&err);
+		assert_true(now > 0);
+		meanwhile += asked && now == 1;
+		nap();
+	}
+	assert_int_equal(now, 2);
+	/* Nobody waited for it. */
+	assert_true(meanwhile > 0);
+}
+
+static void old_ones_until_they_really_end(void **state)
+{
+	CLEANUP(creds_unrefp) const struct creds_snapshot *s = NULL;
+	CLEANUP(buf_free) struct buf text;
+	struct stow_err err;
+	(void)state;
+	server.life_ns = 6 * NSEC_PER_SEC;
+	server.broken = true;
+	start(true);
+	assert_int_equal(creds_get(creds, &s, &err), 0);
+	bool explained = false;
+	while (key(&err) == 1) {
+		/* Refreshes fail meanwhile, and only who asks for the reason sees it. */
+		buf_init(&text, 4096);
+		assert_int_equal(creds_explain(creds, &text, &err), 0);
+		explained |= memmem(text.p, text.len, "has failed: credentials from the container: ", 44) !=
+			     NULL;
+		buf_free(&text);
+		nap();
+	}
+	assert_true(clock_wall_ns() >= s->expires_ns);
+	assert_true(explained);
+	assert_int_equal(err.code, STOW_UNAVAILABLE);
+	assert_non_null(strstr(err.msg, "HTTP 500"));
+	/* At an end there is no waiting either: the failure is known. */
+	int64_t begin = clock_mono_ns();
+	assert_int_equal(creds_wait(creds, begin + 20 * NSEC_PER_SEC, &err), -1);
+	assert_true(clock_mono_ns() - begin < 10 * NSEC_PER_SEC);
+
+	/* It mends itself, whether or not somebody asks. */
+	server.broken = false;
+	begin = clock_mono_ns();
+	while (key(&err) == 0 && clock_mono_ns() < begin + 30 * NSEC_PER_SEC)
+		nap();
+	assert_true(key(&err) > 1);
+}
+
+/* --- many at once --- */
+
+static void *wait_for_keys(void *arg)
+{
+	struct stow_err err;
+	(void)arg;
+	MUST(creds_wait(creds, clock_mono_ns() + 20 * NSEC_PER_SEC, &err) == 0);
+	MUST(key(&err) == 1);
+	return NULL;
+}
+
+static void one_refresh_for_all(void **state)
+{
+	pthread_t threads[8];
+	struct stow_err err;
+	(void)state;
+	server.always = true;
+	server.delay_ms = 300;
+	start(false);
+	assert_int_equal(key(&err), 0);
+	assert_int_equal(err.code, STOW_UNAVAILABLE);
+	assert_string_equal(err.msg, "credentials from the container are being asked for");
+	for (size_t i = 0; i < ARRAY_LEN(threads); i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, wait_for_keys, NULL), 0);
+	for (size_t i = 0; i < ARRAY_LEN(threads); i++)
+		pthread_join(threads[i], NULL);
+	/* Nor is there another one behind it, for those who have waited. */
+	usleep(1500000);
+	assert_int_equal(server.n, 1);
+}
+
+/* --- keys that S3 does not take --- */
+
+static void refused_keys_are_replaced(void **state)
+{
+	CLEANUP(creds_unrefp) const struct creds_snapshot *first = NULL;
+	struct stow_err err;
+	(void)state;
+	start(true);
+	assert_int_equal(creds_get(creds, &first, &err), 0);
+	creds_refresh(creds, first);
+	assert_int_equal(key(&err), 0);
+	assert_int_equal(err.code, STOW_UNAVAILABLE);
+	assert_int_equal(creds_wait(creds, clock_mono_ns() + 20 * NSEC_PER_SEC, &err), 0);
+	assert_int_equal(key(&err), 2);
+	/* Others who had the first ones come late. */
+	creds_refresh(creds, first);
+	assert_int_equal(key(&err), 2);
+	assert_string_equal(first->access_key, "K1");
+}
+
+/* A server that takes none of them does not make us hammer the provider. */
+static void no_hammering(void **state)
+{
+	struct stow_err err;
+	(void)state;
+	start(true);
+	int64_t begin = clock_mono_ns();
+	while (clock_mono_ns() < begin + 2500 * NSEC_PER_MSEC) {
+		CLEANUP(creds_unrefp) const struct creds_snapshot *s = NULL;
+		if (creds_get(creds, &s, &err) == 0)
+			creds_refresh(creds, s);
+		nap();
+	}
+	int64_t seconds = (clock_mono_ns() - begin) / NSEC_PER_SEC;
+	assert_true(server.n >= 2);
+	assert_true(server.n <= 2 + seconds);
+}
+
+static void keys_that_have_ended_already(void **state)
+{
+	struct stow_err err;
+	(void)state;
+	server.life_ns = -2 * NSEC_PER_SEC;
+	start(false);
+	assert_int_equal(creds_wait(creds, clock_mono_ns() + 20 * NSEC_PER_SEC, &err), -1);
+	assert_memory_equal(err.msg, "credentials from the container: the keys have ended at 2", 56);
+	assert_non_null(strstr(err.msg, "is this machine's clock right?"));
+}
+
+static void the_end_does_not_wait(void **state)
+{
+	struct stow_err err;
+	(void)state;
+	server.always = server.hanging = true;
+	start(false);
+	assert_int_equal(creds_wait(creds, clock_mono_ns() + 200 * NSEC_PER_MSEC, &err), -1);
+	assert_int_equal(server.n, 1);
+	int64_t begin = clock_mono_ns();
+	creds_free(TAKE(creds));
+	/* Less than its own time limit for an answer. */
+	assert_true(clock_mono_ns() - begin < 4 * NSEC_PER_SEC);
+}
+
+static void as_the_client_takes_them(void **state)
+{
+	struct stow_err err;
+	struct s3_creds held;
+	(void)state;
+	start(true);
+	const struct s3_creds_source source = creds_source(creds);
+	assert_int_equal(source.get(source.arg, &held, &err), 0);
+	assert_string_equal(held.key.access_key, "K1");
+	assert_string_equal(held.key.session_token, "T");
+	source.refresh(source.arg, &held);
+	struct s3_creds none;
+	assert_int_equal(source.get(source.arg, &none, &err), -1);
+	assert_int_equal(err.code, STOW_UNAVAILABLE);
+	assert_string_equal(held.key.secret_key, "S");
+	source.release(source.arg, &held);
+
+	/* Without a session token there is none to send. */
+	creds_free(creds);
+	creds_env_set("AWS_ACCESS_KEY_ID=EA");
+	creds_env_set("AWS_SECRET_ACCESS_KEY=ES");
+	start(true);
+	const struct s3_creds_source other = creds_source(creds);
+	assert_int_equal(other.get(other.arg, &held, &err), 0);
+	assert_null(held.key.session_token);
+	other.release(other.arg, &held);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
 int main(void)
 {
-	return 0;
+	const struct CMUnitTest tests[] = {
+		TEST(refreshed_before_their_end),     TEST(old_ones_while_a_refresh_is_slow),
+		TEST(old_ones_until_they_really_end), TEST(one_refresh_for_all),
+		TEST(refused_keys_are_replaced),      TEST(no_hammering),
+		TEST(keys_that_have_ended_already),   TEST(the_end_does_not_wait),
+		TEST(as_the_client_takes_them),
+	};
+	return cmocka_run_group_tests_name("s3_creds", tests, NULL, NULL);
 }

@@ -26,7 +26,7 @@ static struct creds *take(const struct creds_snapshot **ret_s)
 static void expect_keys(const char *provider, const char *access, const char *secret, const char *token)
 {
 	CLEANUP(creds_unrefp) const struct creds_snapshot *s = NULL;
-	CLEANUP(creds_freep) struct creds *c = take(&s);
+	creds_free(take(&s)); /* a snapshot stands for itself */
 	assert_string_equal(s->provider, provider);
 	assert_string_equal(s->access_key, access);
 	assert_string_equal(s->secret_key, secret);
@@ -195,6 +195,45 @@ static void containers(void **state)
 	expect_refusal("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI: x does not begin with a slash");
 }
 
+static void addresses_of_sts(void **state)
+{
+	static const struct {
+		const char *region;
+		bool fips, dual_stack;
+		const char *variable, *url;
+	} cases[] = {
+		{ "", false, false, NULL, "https://sts.amazonaws.com/" },
+		{ "eu-west-1", false, false, NULL, "https://sts.eu-west-1.amazonaws.com/" },
+		{ "us-gov-west-1", true, false, NULL, "https://sts-fips.us-gov-west-1.amazonaws.com/" },
+		{ "eu-west-1", false, true, NULL, "https://sts.eu-west-1.api.aws/" },
+		{ "cn-north-1", false, false, NULL, "https://sts.cn-north-1.amazonaws.com.cn/" },
+		{ "cn-north-1", false, true, NULL, "https://sts.cn-north-1.api.amazonwebservices.com.cn/" },
+		{ "us-iso-east-1", false, false, NULL, "https://sts.us-iso-east-1.c2s.ic.gov/" },
+		{ "us-isob-east-1", false, false, NULL, "https://sts.us-isob-east-1.sc2s.sgov.gov/" },
+		{ "eu-west-1", false, false, "AWS_STS_REGIONAL_ENDPOINTS=legacy",
+		  "https://sts.amazonaws.com/" },
+		{ "eu-west-1", false, false, "AWS_STS_REGIONAL_ENDPOINTS=regional",
+		  "https://sts.eu-west-1.amazonaws.com/" },
+		{ "eu-west-1", false, false, "AWS_ENDPOINT_URL=http://a:1", "http://a:1/" },
+		{ "eu-west-1", false, false, "AWS_ENDPOINT_URL_STS=http://b/c/", "http://b/c/" },
+		{ "eu-west-1", false, false, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=true",
+		  "https://sts.eu-west-1.amazonaws.com/" },
+	};
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		char region[32];
+		snprintf(region, sizeof(region), "%s", cases[i].region);
+		if (cases[i].variable)
+			creds_env_set("%s", cases[i].variable);
+		const struct creds_context cx = { .environment = creds_env_variables(),
+						  .region = region,
+						  .fips = cases[i].fips,
+						  .dual_stack = cases[i].dual_stack };
+		CLEANUP(freep) char *url = creds_sts_url(&cx);
+		assert_string_equal(url, cases[i].url);
+	}
+}
+
 /* --- what is said about it --- */
 
 static void explanations(void **state)
@@ -358,6 +397,7 @@ int main(void)
 		TEST(profiles_that_fail),
 		TEST(files_that_fail),
 		TEST(containers),
+		TEST(addresses_of_sts),
 		TEST(explanations),
 		TEST(files_are_read_again),
 		TEST(processes),

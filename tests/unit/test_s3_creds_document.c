@@ -191,23 +191,21 @@ static void wrong_sts_answers(void **state)
 	static const struct {
 		const char *text, *msg;
 	} cases[] = {
-		{ "", "the answer is not XML" },
-		{ "{\"AccessKeyId\":\"a\"}", "the answer is not XML" },
-		{ STS_HEAD "<Credentials>" STS_KEYS STS_END, "the answer is not XML" },
-		{ "<a/>", "the answer has no AccessKeyId" },
-		{ STS_HEAD STS_KEYS STS_END STS_TAIL, "the answer has no AccessKeyId" },
+		{ "", "the answer is no XML: " },
+		{ "{\"AccessKeyId\":\"a\"}", "the answer is no XML: " },
+		{ STS_HEAD "<Credentials>" STS_KEYS STS_END, "the answer is no XML: " },
+		{ "<a/>", "the answer has no Credentials, or not all of them" },
+		{ STS_HEAD STS_KEYS STS_END STS_TAIL, "the answer has no Credentials, or not all of them" },
 		{ STS_HEAD "<Credentials>" STS_KEYS "</Credentials>" STS_TAIL,
-		  "the answer has no Expiration" },
+		  "the answer has no Credentials, or not all of them" },
 		{ STS_HEAD "<Credentials><x>" STS_KEYS STS_END "</x></Credentials>" STS_TAIL,
-		  "the answer has no AccessKeyId" },
+		  "the answer has no Credentials, or not all of them" },
+		{ STS_HEAD "<Credentials>" STS_KEYS STS_KEYS STS_END "</Credentials>" STS_TAIL,
+		  "the answer has two Credentials/SessionToken" },
 		{ STS_HEAD "<Credentials>" STS_KEYS "<Expiration/></Credentials>" STS_TAIL,
 		  "the answer's Expiration: \"\" is not a time, expected one such as "
 		  "\"2026-11-23T22:35:01Z\"" },
-		{ "<!DOCTYPE a [<!ENTITY b \"c\">]><a>&b;</a>", "the answer is not XML" },
-		{ "<a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a/></a></a></a></a></a></a></a></a></a></"
-		  "a>"
-		  "</a></a></a></a></a></a>",
-		  "the answer is not XML" },
+		{ "<!DOCTYPE a [<!ENTITY b \"c\">]><a>&b;</a>", "XML has a document type declaration" },
 	};
 	struct stow_err err;
 
@@ -215,7 +213,7 @@ static void wrong_sts_answers(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		struct creds_value v = { 0 };
 		assert_int_equal(creds_sts_read(cases[i].text, strlen(cases[i].text), &v, &err), -1);
-		assert_string_equal(err.msg, cases[i].msg);
+		assert_memory_equal(err.msg, cases[i].msg, strlen(cases[i].msg));
 		assert_null(v.access_key);
 	}
 }

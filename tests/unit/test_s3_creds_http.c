@@ -135,7 +135,7 @@ static void a_container(void **state)
 	assert_string_equal(header(2, "authorization"), "t.o-k_en");
 
 	creds_env_set("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE=%s.none", path);
-	expect_failure(STOW_NOT_FOUND,
+	expect_failure(STOW_FAILED_PRECONDITION,
 		       "credentials from the container: AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE: /",
 		       "No such file");
 	assert_int_equal(server.n, 3);
@@ -168,7 +168,7 @@ static void a_container_that_refuses(void **state)
 	expect_failure(STOW_UNAVAILABLE, "credentials from the container: ", "/x: HTTP 503");
 	assert_int_equal(server.n, 5);
 	server.answers[0] = (struct answer){ "200 OK", "", "<html>", ENV_KEEP };
-	expect_failure(STOW_INVALID_ARGUMENT,
+	expect_failure(STOW_FAILED_PRECONDITION,
 		       "credentials from the container: ", "/x: the answer is not a JSON object");
 }
 
@@ -232,8 +232,8 @@ static void an_instance_without_a_role(void **state)
 					     ENV_KEEP };
 	expect_failure(STOW_FAILED_PRECONDITION, "credentials from the instance: ", "no instance profile");
 	/* Nothing but a name may come. */
-	expect_failure(STOW_FAILED_PRECONDITION, "credentials from the instance: ",
-		       "gave a role's name that is none");
+	expect_failure(STOW_FAILED_PRECONDITION,
+		       "credentials from the instance: ", "gave a role's name that is none");
 	expect_failure(STOW_PERMISSION_DENIED, "credentials from the instance: ",
 		       "role role: there are no credentials: AssumeRoleUnauthorizedAccess: \"a\"");
 }
@@ -344,8 +344,8 @@ static void a_web_identity_that_is_refused(void **state)
 	server.answers[0].body = "oops";
 	expect_failure(STOW_FAILED_PRECONDITION, "credentials from the web identity: ", "/: HTTP 400");
 	server.answers[0] = (struct answer){ "200 OK", "", "<a/>", ENV_KEEP };
-	expect_failure(STOW_INVALID_ARGUMENT,
-		       "credentials from the web identity: ", "/: the answer has no AccessKeyId");
+	expect_failure(STOW_FAILED_PRECONDITION,
+		       "credentials from the web identity: ", "/: the answer has no Credentials");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
