@@ -346,7 +346,7 @@ static int until_ms(int64_t next, int64_t now)
 static bool may_sleep(struct http *h)
 {
 	LOCK_SCOPE(&h->lock);
-	if (h->changed || (h->head != NULL && h->active_n < h->o.max_transfers))
+	if (h->changed || h->stopping || (h->head != NULL && h->active_n < h->o.max_transfers))
 		return false;
 	h->awake = false;
 	return true;

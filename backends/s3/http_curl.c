@@ -124,8 +124,10 @@ static size_t on_header(char *line, size_t size, size_t count, void *arg)
 	if (a->informal)
 		return n;
 	progress(a, RECEIVING);
-	if (n <= 2)
+	if (n <= 2) {
+		a->headed = true;
 		acknowledge(a->h);
+	}
 	if (keep_header(&t->resp, line, n, &t->err) < 0) {
 		(void)stow_wrap(&t->err, "headers of the answer");
 		a->refused = true;
@@ -345,8 +347,8 @@ void http_curl_run(struct http *h)
 		if (code != CURLE_OK)
 			http_ended(a, failure_of(a, code),
 				   a->detail[0] != '\0' ? a->detail : curl_easy_strerror(code));
-		else if (a->t->resp.status < 200)
-			http_ended(a, HTTP_BROKEN, "the answer is no HTTP");
+		else if (a->t->resp.status < 200 || !a->headed)
+			http_ended(a, HTTP_BROKEN, "the head of the answer is cut off, or is no HTTP");
 		else
 			http_ended(a, HTTP_ANSWERED, NULL);
 	}

@@ -29,6 +29,7 @@ struct http_active {
 	uint64_t body_off;
 	bool refused;  /* by a callback of the caller's; t->err is set */
 	bool informal; /* the headers that come belong to a 1xx answer */
+	bool headed;   /* all headers have come: curl takes a head that is cut off for a whole one */
 	char detail[256 /* CURL_ERROR_SIZE */];
 };
 

@@ -344,6 +344,14 @@ static void try_again_in(struct request *r, int64_t ns)
 	http_after(s->http, &r->timer, r->cancelled ? 0 : ns);
 }
 
+/* Whether it has been cancelled; it does not wait any more. */
+static bool is_cancelled(struct request *r)
+{
+	LOCK_SCOPE(&r->env->lock);
+	r->waiting = false;
+	return r->cancelled;
+}
+
 static uint64_t any_bits(void)
 {
 	uint64_t v = 0;
@@ -361,7 +369,7 @@ static bool may_retry(struct request *r, enum retry_verdict v)
 	if ((v != RETRY_SOON && v != RETRY_THROTTLED) || r->attempts >= s->o->max_attempts)
 		return false;
 	LOCK_SCOPE(&s->lock);
-	return !r->cancelled && retry_budget_take(&s->budget, v);
+	return retry_budget_take(&s->budget, v);
 }
 
 static void on_answer(struct http_transfer *t)
@@ -382,7 +390,10 @@ static void on_answer(struct http_transfer *t)
 		return;
 	}
 	v = retry_judge(&o);
-	if (repaired(r, v, dated, off_ns)) {
+	if (is_cancelled(r)) {
+		(void)stow_fail(&r->err, STOW_CANCELLED, "cancelled");
+		finish_failed(r);
+	} else if (repaired(r, v, dated, off_ns)) {
 		try_again_in(r, 0);
 	} else if (may_retry(r, v)) {
 		int64_t after = retry_after_ns(http_header(&t->resp, "retry-after"), clock_wall_ns());
@@ -534,10 +545,7 @@ static void attempt(struct request *r)
 	bool cancelled, inside = http_on_thread(http);
 
 	CHECK_OBJ(r, REQUEST_MAGIC);
-	lock_take(&s->lock);
-	r->waiting = false;
-	cancelled = r->cancelled;
-	lock_release(&s->lock);
+	cancelled = is_cancelled(r);
 	if (cancelled && !r->failed)
 		(void)stow_fail(&r->err, STOW_CANCELLED, "cancelled");
 	if (cancelled || r->failed) {
@@ -567,10 +575,8 @@ static void attempt(struct request *r)
 	 * and the submit has found nothing to cancel. */
 	if (!inside)
 		return;
-	lock_take(&s->lock);
-	if (r->cancelled)
+	if (is_cancelled(r))
 		http_cancel(http, &r->t);
-	lock_release(&s->lock);
 }
 
 void request_start(struct request *r)

@@ -78,7 +78,7 @@ struct request {
 	unsigned flags;
 	struct sigv4_pair query[REQUEST_PAIRS], headers[REQUEST_PAIRS]; /* strings of its own */
 	size_t query_n, headers_n;
-	struct s3_body body;               /* of PUT and POST */
+	struct s3_body body;          /* of PUT and POST */
 	char payload[DIGEST_HEX_MAX]; /* its hash, in hex, or SIGV4_UNSIGNED */
 
 	/* As in http.h, for 2xx; `arg` goes to it. */

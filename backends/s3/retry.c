@@ -32,6 +32,7 @@ static const struct {
 	{ "XAmzContentChecksumMismatch", RETRY_SOON },
 	{ "RequestTimeTooSkewed", RETRY_SKEW },
 	{ "ExpiredToken", RETRY_EXPIRED },
+	{ "InvalidToken", RETRY_EXPIRED },
 	{ "ExpiredTokenException", RETRY_EXPIRED },
 	{ "TokenRefreshRequired", RETRY_EXPIRED },
 	{ "PermanentRedirect", RETRY_REGION },

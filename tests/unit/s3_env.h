@@ -1,0 +1,58 @@
+/* An S3 client whose server answers from a script, one step a request, and keeps what it was asked. */
+#ifndef STOWAGE_TESTS_S3_ENV_H
+#define STOWAGE_TESTS_S3_ENV_H
+
+#include "backends/s3/client.h"
+#include "backends/s3/http.h"
+#include "backends/s3/request.h"
+#include "tests/unit/http_env.h"
+
+struct s3_step {
+	const char *status;         /* "200 OK" */
+	const char *headers, *body; /* NULL: none */
+	enum env_after after;
+	size_t cut; /* as in http_env.h */
+	bool head;  /* Content-Length is the header's that the step gives: an answer to HEAD */
+	int delay_ms;
+};
+
+enum { S3_ENV_SEEN = 256 };
+
+struct s3_env {
+	struct http_env *server;
+	struct http *http;
+	struct s3_client *client;
+	struct s3_options o; /* may be changed before s3_env_start */
+	char endpoint[64];
+
+	/* The last step is repeated. Set before the requests that it answers. */
+	const struct s3_step *steps;
+	size_t steps_n;
+
+	atomic_uint seen_n;
+	char *seen[S3_ENV_SEEN]; /* heads of the requests, then what was in the body */
+
+	/* Of the credentials. */
+	atomic_int generation, refreshes, held;
+	atomic_int not_yet; /* so many times UNAVAILABLE */
+	enum stow_code refuse;
+	bool no_token;
+};
+
+/* A bucket "layers" in us-east-1, 4 attempts. */
+void s3_env_init(struct s3_env *e);
+void s3_env_start(struct s3_env *e);
+void s3_env_script(struct s3_env *e, const struct s3_step *steps, size_t n);
+#define SCRIPT(e, ...)                                                                                       \
+	s3_env_script(e, (const struct s3_step[]){ __VA_ARGS__ },                                            \
+		      sizeof((const struct s3_step[]){ __VA_ARGS__ }) / sizeof(struct s3_step))
+/* Checks that all credentials have been given back. */
+void s3_env_end(struct s3_env *e);
+/* Request `i`, from 0: the value of a header, "" where there is none. Good until the next call. */
+const char *s3_env_header(struct s3_env *e, unsigned i, const char *name);
+/* Its first line, without the version; good until the next call. */
+const char *s3_env_line(struct s3_env *e, unsigned i);
+/* Its body. */
+const char *s3_env_body(struct s3_env *e, unsigned i);
+
+#endif
