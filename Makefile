@@ -3,7 +3,7 @@
 #   make            the daemon, in build/
 #   make demo       shows Stowage at work, in about a minute
 #   make test       everything there is to test
-#   make bench      measures it against containerd's own store
+#   make bench      measures it against containerd's own store; BENCH="--quick --rows 1,4" and so on
 #   make install    DESTDIR= PREFIX=
 
 PREFIX ?= /usr/local
@@ -26,7 +26,7 @@ test:
 bench:
 	@scripts/deps.sh bench
 	@scripts/build.sh build --buildtype=release
-	@tests/bench/run.sh
+	@tests/bench/run.sh $(BENCH)
 
 install: build
 	@meson configure build --prefix=$(PREFIX)
