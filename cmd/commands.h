@@ -5,6 +5,7 @@
 
 int cmd_serve(int argc, char **argv);
 int cmd_config(int argc, char **argv);
+int cmd_check(int argc, char **argv);
 int cmd_ls(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_ingests(int argc, char **argv);

@@ -16,6 +16,7 @@ static const struct {
 } COMMANDS[] = {
 	{ "serve", cmd_serve, "run the daemon" },
 	{ "config", cmd_config, "print or check the configuration" },
+	{ "check", cmd_check, "try what the daemon needs: directories, bucket, credentials" },
 	{ "status", cmd_status, "ask the daemon how it is" },
 	{ "ls", cmd_ls, "list the blobs" },
 	{ "info", cmd_info, "show what is known of one blob" },

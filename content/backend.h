@@ -20,7 +20,8 @@
  *
  * Errors: as content/base/err.h. NOT_FOUND, ALREADY_EXISTS, RESOURCE_EXHAUSTED (no space) and
  * DATA_LOSS (bytes that cannot be right) have the meaning that they have on the wire; UNAVAILABLE
- * is a storage that cannot be reached now; everything else is INTERNAL. */
+ * is a storage that cannot be reached now, PERMISSION_DENIED one that refuses us; everything else is
+ * INTERNAL. */
 #ifndef STOWAGE_CONTENT_BACKEND_H
 #define STOWAGE_CONTENT_BACKEND_H
 

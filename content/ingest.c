@@ -500,7 +500,8 @@ static int commit_check(struct ingest *in, const struct ingest_commit *c, struct
  *
  * A row without labels says nothing that the blob does not say itself, but for the time. So it is no
  * loss if a power loss undoes 3, and the transaction is spared one of its two syncs: the blob is
- * adopted as one that a crash between 2 and 3 left. */
+ * adopted as one that a crash between 2 and 3 left. (Not so over a remote backend: nobody looks there
+ * for blobs without a row, so that List would not show it again.) */
 static int publish_and_record(struct ingest *in, const struct ingest_commit *c, const struct digest *d,
 			      struct stow_err *err)
 {
@@ -512,10 +513,11 @@ static int publish_and_record(struct ingest *in, const struct ingest_commit *c, 
 		.updated_ns = now,
 		.labels = c->labels,
 	};
+	bool may_be_undone = c->labels.n == 0 && !in->store->backend->remote;
 
 	if (sync_to(in, in->status.offset, err) < 0 || stage_publish(in->stage, d, err) < 0)
 		return -1;
-	return meta_blob_add(in->store->meta, &info, in->has_row ? in->ref : NULL, c->labels.n == 0, err);
+	return meta_blob_add(in->store->meta, &info, in->has_row ? in->ref : NULL, may_be_undone, err);
 }
 
 static int commit_busy(struct ingest *in, const struct ingest_commit *c, struct digest *ret_d,

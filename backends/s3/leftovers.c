@@ -13,12 +13,14 @@ struct pass {
 };
 
 /* One upload. The file stays where the bucket gave no clear answer. */
-static int abort_one(void *arg, struct dir *dir, const char *name, struct stow_err *err UNUSED)
+static int abort_one(void *arg, struct dir *dir, const char *name, struct stow_err *err)
 {
 	CLEANUP(sidecar_reset) struct sidecar sc = { .fd = -1 };
 	struct pass *p = arg;
 	struct stow_err why;
 
+	if (atomic_load(&p->l->ended))
+		return stow_fail(err, STOW_CANCELLED, "the backend ends");
 	if (!sidecar_name_condemned(name))
 		return 0;
 	if (sidecar_load_file(&sc, dir, name, &why) == 0) {

@@ -10,6 +10,8 @@
 #include "backends/s3/http.h"
 #include "content/base/pool.h"
 
+#include <stdatomic.h>
+
 struct leftovers {
 	struct dir *dir;
 	struct s3_client *client;
@@ -20,7 +22,7 @@ struct leftovers {
 	struct http_timer again;
 	bool queued; /* the job is, or runs */
 	bool asked;  /* since it has begun */
-	bool ended;
+	atomic_bool ended;
 };
 
 /* All borrowed. Looks at once for what an earlier process has left. */

@@ -19,7 +19,7 @@ static inline uint64_t part_length(uint64_t first, unsigned number)
 	return length < S3_PUT_MAX ? length : S3_PUT_MAX;
 }
 
-/* Where it begins. */
+/* Where it begins, in the blob: what the parts before it hold. */
 static inline uint64_t part_offset(uint64_t first, unsigned number)
 {
 	uint64_t offset = 0;
@@ -30,7 +30,8 @@ static inline uint64_t part_offset(uint64_t first, unsigned number)
 	return offset + (number - at) * part_length(first, at);
 }
 
-/* How many parts a blob of `size` bytes has; one at least. S3_PARTS_MAX + 1 where they do not hold it. */
+/* How many parts a blob of `size` bytes has, the last of which may be shorter; one at least. S3_PARTS_MAX + 1
+ * where so many parts do not hold it. */
 static inline unsigned part_count(uint64_t first, uint64_t size)
 {
 	uint64_t rest = size;

@@ -13,6 +13,9 @@
 /* Uploads that begin, hash or abort at once; the transfers themselves need no thread. */
 enum { POOL_THREADS = 4 };
 
+/* At an object that is recorded, before it is believed to be gone: some 150 ms. */
+enum { OPEN_LOOKS = 3 };
+
 struct s3_blob {
 	struct blob base;
 	unsigned magic;
@@ -63,32 +66,42 @@ bool s3_key_digest(const struct s3 *s, const char *key, struct digest *ret_d)
 
 /* --- finished blobs --- */
 
-static int head_blob(struct s3 *s, const struct digest *d, const char *key, struct s3_object *ret_o,
-		     struct stow_err *err)
+int s3_fail(struct stow_err *err)
 {
-	char text[DIGEST_STR_MAX];
-
-	if (s3_head(s->client, key, ret_o, err) == 0)
-		return 0;
-	digest_format(d, text);
-	if (err->code == STOW_NOT_FOUND)
-		return stow_fail(err, STOW_NOT_FOUND, "blob %s: not found", text);
+	if (err->code == STOW_OUT_OF_RANGE)
+		err->code = STOW_DATA_LOSS; /* the object is shorter than it was */
+	else if (err->code != STOW_NOT_FOUND && err->code != STOW_RESOURCE_EXHAUSTED &&
+		 err->code != STOW_DATA_LOSS && err->code != STOW_UNAVAILABLE &&
+		 err->code != STOW_PERMISSION_DENIED)
+		err->code = STOW_INTERNAL;
 	return -1;
 }
 
-int s3_head_sure(struct s3 *s, const char *key, struct s3_object *ret_o, struct stow_err *err)
+int s3_head_sure(struct s3 *s, const char *key, unsigned looks, struct s3_object *ret_o, struct stow_err *err)
 {
-	enum { LOOKS = 5 };
 	struct timespec pause = { .tv_nsec = 50 * NSEC_PER_MSEC };
 
-	for (int look = 1;; look++) {
+	for (unsigned look = 1;; look++) {
 		if (s3_head(s->client, key, ret_o, err) == 0)
 			return 0;
-		if (err->code != STOW_NOT_FOUND || look == LOOKS)
+		if (err->code != STOW_NOT_FOUND || look >= looks)
 			return -1;
 		(void)nanosleep(&pause, NULL);
 		pause.tv_nsec *= 2;
 	}
+}
+
+static int head_blob(struct s3 *s, const struct digest *d, const char *key, unsigned looks,
+		     struct s3_object *ret_o, struct stow_err *err)
+{
+	char text[DIGEST_STR_MAX];
+
+	if (s3_head_sure(s, key, looks, ret_o, err) == 0)
+		return 0;
+	digest_format(d, text);
+	if (err->code == STOW_NOT_FOUND)
+		return stow_fail(err, STOW_NOT_FOUND, "blob %s: not found", text);
+	return s3_fail(err);
 }
 
 static int s3_stat(struct backend *b, const struct digest *d, uint64_t *ret_size, struct stow_err *err)
@@ -97,7 +110,7 @@ static int s3_stat(struct backend *b, const struct digest *d, uint64_t *ret_size
 	CLEANUP(freep) char *key = s3_blob_key(s, d);
 	struct s3_object o;
 
-	if (head_blob(s, d, key, &o, err) < 0)
+	if (head_blob(s, d, key, 1, &o, err) < 0)
 		return -1;
 	*ret_size = o.size;
 	return 0;
@@ -110,7 +123,8 @@ static int s3_open(struct backend *b, const struct digest *d, struct blob **ret_
 	struct s3_object o;
 	struct s3_blob *sb;
 
-	if (head_blob(s, d, key, &o, err) < 0)
+	/* Who opens a blob has a record of it. */
+	if (head_blob(s, d, key, OPEN_LOOKS, &o, err) < 0)
 		return -1;
 	sb = x_calloc(1, sizeof(*sb));
 	sb->base = (struct blob){ .backend = b, .size = o.size };
@@ -138,7 +152,7 @@ static int s3_pread(struct blob *blob, void *to, size_t n, uint64_t off, unsigne
 	else if (n > blob->size - off)
 		n = (size_t)(blob->size - off);
 	if (n > 0 && object_read(sb->object, to, n, off, flags, err) < 0)
-		return -1;
+		return s3_fail(err);
 	*ret_n = n;
 	return 0;
 }
@@ -150,9 +164,9 @@ static int s3_remove(struct backend *b, const struct digest *d, struct stow_err 
 	CLEANUP(freep) char *key = s3_blob_key(s, d);
 	struct s3_object o;
 
-	if (head_blob(s, d, key, &o, err) < 0)
+	if (head_blob(s, d, key, 1, &o, err) < 0)
 		return -1;
-	return s3_delete(s->client, key, err);
+	return s3_delete(s->client, key, err) < 0 ? s3_fail(err) : 0;
 }
 
 struct scan {

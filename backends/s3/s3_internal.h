@@ -48,9 +48,14 @@ char *s3_blob_key(const struct s3 *s, const struct digest *d);
 /* True, with the digest, for a key of that form. */
 bool s3_key_digest(const struct s3 *s, const char *key, struct digest *ret_d);
 
-/* The object of that key, but NOT_FOUND only if several looks have not found it: for one that must be
- * there, in a bucket whose answers may lag behind its writes. */
-int s3_head_sure(struct s3 *s, const char *key, struct s3_object *ret_o, struct stow_err *err) MUST_CHECK;
+/* The object of that key, but NOT_FOUND only if so many looks have not found it, with pauses in between: for
+ * one that must be there, in a bucket whose answers may lag behind its writes. */
+int s3_head_sure(struct s3 *s, const char *key, unsigned looks, struct s3_object *ret_o,
+		 struct stow_err *err) MUST_CHECK;
+
+/* A failure of the client as the store has to hear of it: what has no meaning there (FAILED_PRECONDITION
+ * would be a wrong digest, ABORTED something to repeat at once) becomes INTERNAL. Returns -1. */
+int s3_fail(struct stow_err *err);
 
 /* The slots of the table that stage.c fills; their promises are those of struct backend_ops. */
 int s3_stage_create(struct backend *b, const char *name, const struct stage_hint *hint, struct stage **ret_st,

@@ -2,34 +2,7 @@
 
 #include "backends/s3/creds.h"
 #include "backends/s3/http.h"
-#include "backends/s3/request.h"
 #include "content/base/mem.h"
-
-static int source_get(void *arg, struct s3_creds *ret_c, struct stow_err *err)
-{
-	const struct creds_snapshot *snapshot;
-
-	if (creds_get(arg, &snapshot, err) < 0)
-		return -1;
-	*ret_c = (struct s3_creds){
-		.key = { .access_key = snapshot->access_key, .secret_key = snapshot->secret_key },
-		.held = snapshot,
-	};
-	if (*snapshot->session_token != '\0')
-		ret_c->key.session_token = snapshot->session_token;
-	return 0;
-}
-
-static void source_refresh(void *arg, const struct s3_creds *failed)
-{
-	creds_refresh(arg, failed->held);
-}
-
-static void source_release(void *arg UNUSED, struct s3_creds *c)
-{
-	creds_unref(c->held);
-	c->held = NULL;
-}
 
 void s3_session_free(struct s3_session *s)
 {
@@ -70,12 +43,7 @@ int s3_session_new(const struct s3_options *o, struct s3_session **ret_s, struct
 	    creds_new(&s->options, region, s->http, &s->creds, err) < 0)
 		return -1;
 
-	struct s3_creds_source source = {
-		.arg = s->creds,
-		.get = source_get,
-		.refresh = source_refresh,
-		.release = source_release,
-	};
+	struct s3_creds_source source = creds_source(s->creds);
 	if (s3_client_new(&s->options, s->http, &source, &s->client, err) < 0)
 		return -1;
 	*ret_s = TAKE(s);

@@ -77,7 +77,8 @@ static bool parse_part(const char *text, struct s3_part *ret_part)
 
 	if (sscanf(text, "%u %" SCNu64 " %n", &part.number, &part.size, &at) != 2 || at == 0)
 		return false;
-	if (part.number == 0 || part.number > S3_PARTS_MAX || strlen(text + at) >= sizeof(part.etag))
+	if (part.number == 0 || part.number > S3_PARTS_MAX || text[at] == '\0' ||
+	    strlen(text + at) >= sizeof(part.etag))
 		return false;
 	memcpy(part.etag, text + at, strlen(text + at) + 1);
 	*ret_part = part;

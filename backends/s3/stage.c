@@ -149,8 +149,12 @@ int s3_stage_publish(struct stage *st, const struct digest *d, struct stow_err *
 	assert(!ss->sealed);
 	if (stage_is_discarded(ss))
 		return stow_fail(err, STOW_NOT_FOUND, "stage %s: not found", ss->spool.name);
-	if (upload_finish(ss->upload, d, atomic_load(&ss->spool.size), err) < 0)
-		return -1;
+	if (upload_finish(ss->upload, d, atomic_load(&ss->spool.size), err) < 0) {
+		if (err->code == STOW_NOT_FOUND)
+			err->code = STOW_UNAVAILABLE; /* the upload, or its object, is gone again; not the
+							 stage */
+		return s3_fail(err);
+	}
 	(void)!spool_dir_remove(&s3_from(st->backend)->ingest, ss->spool.name, &ignored);
 	ss->sealed = true;
 	return 0;

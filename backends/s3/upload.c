@@ -4,6 +4,9 @@
 #include "backends/s3/upload_internal.h"
 #include "content/base/mem.h"
 
+/* At an object that was just completed: some 750 ms. */
+enum { COMPLETED_LOOKS = 5 };
+
 /* --- life --- */
 
 struct upload *upload_new(struct s3 *s, const char *stage, const struct stage_hint *guess, upload_read *read,
@@ -180,7 +183,7 @@ static int check_size(struct upload *u, uint64_t size, struct stow_err *err)
 {
 	struct s3_object o;
 
-	if (s3_head_sure(u->s, u->key, &o, err) < 0)
+	if (s3_head_sure(u->s, u->key, COMPLETED_LOOKS, &o, err) < 0)
 		return -1;
 	if (o.size == size)
 		return 0;

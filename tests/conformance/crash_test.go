@@ -196,7 +196,8 @@ func (l *ledger) verify(t *testing.T, d *daemon) {
 		sameLabels(t, listed[dg].Labels, f.labels)
 	}
 	l.verifyIngests(t, d, c)
-	if n := blobFiles(t, d.root); n != len(listed) {
+	// Over a bucket, what a crash left without a row stays until somebody asks for it.
+	if n := blobFiles(t, d.root); n != len(listed) && !(remote() && n > len(listed)) {
 		eventually(t, 5*time.Second, "one file for each blob", func() (bool, string) {
 			files, blobs := blobFiles(t, d.root), len(mustList(t, c))
 			return files == blobs, fmt.Sprintf("%d files, %d blobs", files, blobs)
@@ -326,6 +327,7 @@ func stock(t *testing.T, root string) map[digest.Digest][]byte {
 // TestLostIndex: the bytes are the truth. Whatever becomes of the index, every blob is served at once and
 // listed again soon, and the store works on.
 func TestLostIndex(t *testing.T) {
+	localOnly(t, "nothing is searched there at the start")
 	index := func(root string) string { return filepath.Join(root, "meta.mdb") }
 	size := func(t *testing.T, path string) int64 {
 		t.Helper()
@@ -435,6 +437,7 @@ func allThere(t *testing.T, d *daemon, blobs map[digest.Digest][]byte) {
 
 // What lies below root and is no blob must neither be served nor stand in the way.
 func TestStrangersOnDisk(t *testing.T) {
+	localOnly(t, "there are no blobs on the disk")
 	d := start(t)
 	c := d.client(t)
 	dg := mustPut(t, c, []byte("mine"))
@@ -466,6 +469,7 @@ func TestStrangersOnDisk(t *testing.T) {
 
 // A blob put there by hand (an import, a backup that was restored) is found.
 func TestBlobsFoundOnDisk(t *testing.T) {
+	localOnly(t, "there are no blobs on the disk")
 	d := start(t)
 	mustPut(t, d.client(t), []byte("first"))
 	noErr(t, d.stop())
@@ -484,6 +488,7 @@ func TestBlobsFoundOnDisk(t *testing.T) {
 
 // A blob whose file somebody took away is no longer there: containerd fetches it again.
 func TestBlobsLostOnDisk(t *testing.T) {
+	localOnly(t, "there are no blobs on the disk")
 	d := start(t)
 	c := d.client(t)
 	data := noise(61, 70000)

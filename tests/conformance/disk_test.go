@@ -49,6 +49,7 @@ func fillUp(t *testing.T, dir string) (free func()) {
 }
 
 func TestFullDisk(t *testing.T) {
+	localOnly(t, "blobs do not fill the disk")
 	disk := smallDisk(t, 48)
 	root := filepath.Join(disk, "root")
 	d := startOn(t, root)

@@ -11,9 +11,12 @@ import (
 // The layout below a root is part of what users may rely on: tools read blobs from disk.
 func blobPath(root, alg, hex string) string { return filepath.Join(root, "blobs", alg, hex) }
 
-// blobFiles counts the files below blobs/.
+// blobFiles counts the files below blobs/, or the objects below the prefix in the bucket.
 func blobFiles(t *testing.T, root string) int {
 	t.Helper()
+	if remote() {
+		return remoteBlobs(t, root)
+	}
 	n := 0
 	err := filepath.Walk(filepath.Join(root, "blobs"), func(_ string, fi os.FileInfo, err error) error {
 		if err == nil && fi.Mode().IsRegular() {
@@ -30,14 +33,14 @@ func blobFiles(t *testing.T, root string) int {
 	return n
 }
 
-// ingestFiles counts what lies in ingest/.
+// ingestFiles counts the stages in ingest/.
 func ingestFiles(t *testing.T, root string) int {
 	t.Helper()
 	l, err := os.ReadDir(filepath.Join(root, "ingest"))
 	if err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
 	}
-	return len(l)
+	return stageFiles(l)
 }
 
 func fileDigest(t *testing.T, path string) digest.Digest {

@@ -99,6 +99,7 @@ func (d *daemon) spawn() error {
 	if lib := os.Getenv("STOWAGE_PRELOAD"); lib != "" {
 		d.cmd.Env = append(d.cmd.Env, "LD_PRELOAD="+lib)
 	}
+	d.cmd.Env = append(d.cmd.Env, remoteEnvironment(d.root)...)
 	// Its own default is longer than a test's patience.
 	d.cmd.Env = append(d.cmd.Env, "STOWAGE_GRPC_DRAIN_TIMEOUT=3s")
 	// No daemon outlives the tests, not even tests that were killed.

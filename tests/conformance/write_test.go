@@ -581,6 +581,12 @@ func TestBlobOnDisk(t *testing.T) {
 	if r.Digest != want || off != 80<<20 {
 		t.Fatalf("committed %s of %d bytes, want %s", r.Digest, off, want)
 	}
+	if remote() {
+		if got := sum(mustGet(t, c, want)); got != want {
+			t.Fatalf("the object's bytes are %s, want %s", got, want)
+		}
+		return
+	}
 	onDisk := fileDigest(t, blobPath(d.root, "sha256", want.Hex()))
 	if onDisk != want {
 		t.Fatalf("the file's bytes are %s, want %s", onDisk, want)

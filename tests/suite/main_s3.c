@@ -1,6 +1,6 @@
-/* The suite for the S3 backend, on a bucket of the server that the environment names: S3_ENDPOINT, S3_BUCKET,
- * S3_REGION, S3_CA (PEM; none: unset), AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Every case has a prefix of
- * its own, and leaves its blobs there. */
+/* The suite for the S3 backend, on a bucket of the server that the environment names: S3_ENDPOINT,
+ * S3_BUCKET, S3_REGION, S3_CA (PEM; none: unset), AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Every case
+ * has a prefix of its own, and leaves its blobs there. */
 #include "backends/s3/s3.h"
 #include "content/base/clock.h"
 #include "content/base/mem.h"

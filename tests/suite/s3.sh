@@ -13,6 +13,8 @@ set -euo pipefail
 . "$(dirname "$0")/../../scripts/lib.sh"
 # shellcheck source=scripts/go.sh
 . "$TOP/scripts/go.sh"
+# shellcheck source=tests/s3/servers.sh
+. "$TOP/tests/s3/servers.sh"
 # shellcheck source=tests/s3/rgw.sh
 . "$TOP/tests/s3/rgw.sh"
 
@@ -23,20 +25,19 @@ skip() {
 
 # strict [--tls]: sets S3_ENDPOINT and S3_CA.
 strict() {
-	local tls=() line
+	local tls=()
 	[[ -x /usr/lib/go/bin/go ]] || skip "Go is not installed"
 	if [[ ${1:-} == --tls ]]; then
 		tls_make "$RUN/tls"
 		tls=(-cert "$RUN/tls/server.pem" -key "$RUN/tls/server.key")
 		export S3_CA=$RUN/tls/ca.pem
 	fi
-	go_tool build -o "$RUN/server" stowage/s3/server
-	spawn s3 "$RUN/server" s3 -buckets layers "${tls[@]}"
-	retry 20 grep -q '^http' "$RUN/s3.log" || die "the strict server does not start: $(cat "$RUN/s3.log")"
-	read -r line _ <"$RUN/s3.log"
-	export S3_ENDPOINT=${line/127.0.0.1/localhost} S3_REGION=us-east-1
-	export AWS_ACCESS_KEY_ID=AKIASTOWAGETEST00001
-	export AWS_SECRET_ACCESS_KEY=stowage/test+secret/00000000000000000001
+	servers_build
+	server_start s3 s3 -buckets layers "${tls[@]}"
+	export S3_ENDPOINT=$SERVER_URL S3_REGION=us-east-1
+	export AWS_ACCESS_KEY_ID=$STRICT_ACCESS_KEY AWS_SECRET_ACCESS_KEY=$STRICT_SECRET_KEY
+	# For those who want to change what it does.
+	export S3_CONTROL=$SERVER_CONTROL
 }
 
 rgw() {

@@ -229,6 +229,27 @@ static void others_go_on(void **state UNUSED)
 	assert_int_equal(env_blobs(&env), 4 * 8);
 }
 
+/* A remote backend is not walked through: its blobs are adopted one by one, and rows whose bytes are gone go when
+ * somebody wants to read them. */
+static void leaves_a_remote_one_alone(void **state)
+{
+	struct digest known = nth_digest(0), missing = nth_digest(7);
+	CLEANUP(blob_info_free) struct blob_info info = { 0 };
+	struct open_blob *blob;
+	struct stow_err err;
+
+	(void)state;
+	env.store->backend->remote = true;
+	make_blobs(0, 5);
+	make_rows(5, 10);
+	check_pass(0, 0, 0);
+	assert_int_equal(env_blobs(&env), 5);
+	expect_ok(store_info(env.store, &known, &info, &err), &err);
+	assert_int_equal(env_blobs(&env), 6);
+	expect_fail(store_read_begin(env.store, &missing, &blob, &err), &err, STOW_NOT_FOUND);
+	assert_int_equal(env_blobs(&env), 5);
+}
+
 /* --- power --- */
 
 enum { META_PAGES = 2, PAGE = 4096 };
@@ -311,7 +332,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		BOTH(nothing_to_do),         BOTH(adopts_bytes_without_rows), BOTH(drops_rows_without_bytes),
 		BOTH(failures_drop_nothing), BOTH(stops_when_told),           BOTH(a_blob_may_be_seen_twice),
-		BOTH(others_go_on),          BOTH(a_power_loss_undoes_a_row), BOTH(labels_are_synced),
+		BOTH(others_go_on),          BOTH(leaves_a_remote_one_alone), BOTH(a_power_loss_undoes_a_row),
+		BOTH(labels_are_synced),
 	};
 
 	return cmocka_run_group_tests_name("reconcile", tests, NULL, NULL);

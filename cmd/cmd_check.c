@@ -1,0 +1,134 @@
+/* stowage check: tries what a daemon with this configuration would need. */
+#include "backends/s3/probe.h"
+#include "cmd/commands.h"
+#include "cmd/flags.h"
+#include "cmd/output.h"
+#include "cmd/remote_options.h"
+#include "cmd/storage.h"
+#include "content/base/mem.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+static const struct flags_spec SPEC = {
+	.command = "check",
+	.arguments = "",
+	.help = "Try what a daemon with this configuration needs, and say in words what is missing: its\n"
+		"directories, and of a bucket which credentials are used, whether it can be reached, and "
+		"what\n"
+		"it permits (small objects are written below stowage-check/, and removed). A running daemon\n"
+		"is not disturbed. The exit status is 1 if something would not work.",
+	.groups = FLAGS_CONF | FLAGS_FORMAT,
+};
+
+struct check_report {
+	bool failed;
+	struct record *json; /* NULL: text */
+};
+
+static const char *verdict_text(enum probe_verdict v)
+{
+	static const char *const names[] = {
+		[PROBE_OK] = "ok",
+		[PROBE_NOTE] = "note",
+		[PROBE_FAILED] = "FAILED",
+	};
+
+	return names[v];
+}
+
+/* Further lines stand below the first. */
+static void print_lines(const char *text)
+{
+	CLEANUP(freep) char *copy = x_strdup(text);
+	char *rest = copy;
+
+	for (const char *line = strsep(&rest, "\n"); line != NULL; line = strsep(&rest, "\n")) {
+		CLEANUP(freep) char *clean = output_clean(line);
+
+		printf("%s%s\n", line == copy ? "" : "                              ", clean);
+	}
+}
+
+static void report(void *arg, const struct probe_step *step)
+{
+	struct check_report *r = arg;
+
+	r->failed |= step->verdict == PROBE_FAILED;
+	if (r->json) {
+		struct record *one = record_new();
+
+		record_text(one, "step", step->name);
+		record_text(one, "result",
+			    step->verdict == PROBE_FAILED ? "failed" : verdict_text(step->verdict));
+		record_text(one, "detail", step->detail);
+		if (*step->advice)
+			record_text(one, "advice", step->advice);
+		record_append(r->json, "steps", one);
+		return;
+	}
+	printf("%-6s  %-20s  ", verdict_text(step->verdict), step->name);
+	print_lines(step->detail);
+	if (*step->advice) {
+		printf("                              -> ");
+		print_lines(step->advice);
+	}
+	fflush(stdout);
+}
+
+/* It is there and ours to write to, or can be made. */
+static void check_directory(struct check_report *r, const char *name, const char *path)
+{
+	CLEANUP(freep) char *at = x_strdup(path);
+	struct probe_step step = { .name = name, .verdict = PROBE_OK, .detail = path, .advice = "" };
+	char detail[512];
+	struct stat st;
+
+	while (access(at, F_OK) < 0 && errno == ENOENT && strchr(at, '/') != at)
+		*strrchr(at, '/') = '\0';
+	if (stat(at, &st) == 0 && !S_ISDIR(st.st_mode))
+		errno = ENOTDIR;
+	else if (access(at, R_OK | W_OK | X_OK) == 0)
+		errno = 0;
+	if (errno != 0) {
+		step.verdict = PROBE_FAILED;
+		step.detail = detail;
+		snprintf(detail, sizeof(detail), "%s: %s", at, strerrordesc_np(errno));
+		step.advice = "the daemon's user must be able to read and write it";
+	}
+	report(r, &step);
+}
+
+int cmd_check(int argc, char **argv)
+{
+	CLEANUP(conf_freep) struct conf *conf = NULL;
+	struct check_report r = { 0 };
+	struct common_flags common;
+	struct s3_options options;
+	int status;
+
+	output_begin();
+	if (!flags_parse(&SPEC, argc, argv, &common, &status))
+		return status;
+	if (common.n_args)
+		return flags_usage(&SPEC, "check takes no arguments");
+	if (flags_load_conf(&common, &conf) < 0)
+		return EXIT_USAGE;
+	if (common.json) {
+		r.json = record_new();
+		record_text(r.json, "backend", storage_name(conf));
+		record_append(r.json, "steps", NULL);
+	}
+	check_directory(&r, "root", conf->root);
+	check_directory(&r, "local.path", conf->local.path);
+	if (!storage_is_local(conf)) {
+		remote_s3_options(conf, &options);
+		(void)s3_probe(&options, report, &r);
+	}
+	if (r.json) {
+		record_bool(r.json, "ok", !r.failed);
+		record_print(r.json, stdout);
+	}
+	return output_flush(SPEC.command) < 0 || r.failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,150 @@
+# check: what a broken bucket is told about; on the strict server, which refuses what the test says.
+# shellcheck shell=bash disable=SC2030,SC2031,SC2154
+bats_require_minimum_version 1.5.0
+load helper
+
+# What helper.bash does, and a server of the test's own.
+setup_file() {
+	set -euo pipefail
+	# shellcheck source=scripts/lib.sh
+	. "$BATS_TEST_DIRNAME/../../scripts/lib.sh"
+	# shellcheck source=scripts/go.sh
+	. "$TOP/scripts/go.sh"
+	# shellcheck source=tests/s3/servers.sh
+	. "$TOP/tests/s3/servers.sh"
+	[[ -x /usr/lib/go/bin/go ]] || skip "Go is not installed"
+	run_begin
+	servers_build
+	server_start s3 s3 -buckets layers
+	read -r S3_URL S3_CONTROL <"$RUN/s3.log"
+	export S3_URL S3_CONTROL STRICT_ACCESS_KEY STRICT_SECRET_KEY TOP
+}
+
+teardown_file() {
+	# shellcheck source=scripts/lib.sh
+	. "$TOP/scripts/lib.sh"
+	run_end
+}
+
+# bucket [KEY=VALUE...]: the configuration, with more keys of [remote.s3].
+bucket() {
+	local pair
+	{
+		printf '[remote]\ntype = "s3"\n[remote.s3]\n'
+		printf 'endpoint = "%s"\nregion = "us-east-1"\nbucket = "layers"\nprefix = "a"\nproxy = "direct"\n' "$S3_URL"
+		printf 'access_key = "%s"\nsecret_key = "%s"\nmax_attempts = 1\n' "$STRICT_ACCESS_KEY" "$STRICT_SECRET_KEY"
+	} >"$dir/bucket.toml"
+	for pair in "$@"; do
+		sed -i "/^${pair%%=*} = /d" "$dir/bucket.toml"
+		printf '%s = %s\n' "${pair%%=*}" "${pair#*=}" >>"$dir/bucket.toml"
+	done
+	where[1]=$dir/bucket.toml
+	settings '{}'
+}
+
+# settings JSON: of the server; what is not named is as at the start.
+settings() { curl --silent --fail --request PUT --data-binary "$1" "$S3_CONTROL/settings" >/dev/null; }
+
+# result STEP: of the last run with --format json.
+result() { jq -r --arg step "$1" '.steps[] | select(.step == $step) | .result' <<<"$output"; }
+advice() { jq -r --arg step "$1" '.steps[] | select(.step == $step) | .advice // ""' <<<"$output"; }
+
+@test "a local store needs its directories" {
+	run -0 --separate-stderr stowage check
+	[[ $output == *"ok      root"*"ok      local.path"* ]]
+	[ ! -e "$root" ] # looking makes nothing
+	touch "$dir/file"
+	run -1 --separate-stderr stowage check --root "$dir/file/below"
+	[[ $output == *FAILED*"Not a directory"* ]]
+}
+
+@test "a good bucket" {
+	bucket
+	run -0 --separate-stderr stowage check
+	for step in credentials bucket clock region list put get "conditional put" multipart "conditional complete" abort delete; do
+		[[ $output == *"ok      $step "* ]]
+	done
+	[[ $output == *configuration* && $output != *"$STRICT_SECRET_KEY"* ]]
+	# Nothing is left.
+	[ "$(curl --silent "$S3_CONTROL/objects" | jq '(.objects | length) + (.uploads | length)')" -eq 0 ]
+}
+
+@test "each missing permission is named" {
+	bucket
+	while read -r operation step action; do
+		settings "{\"deny\": [\"$operation\"]}"
+		run -1 --separate-stderr stowage check --format json
+		[ "$(result "$step")" = failed ]
+		[[ $(advice "$step") == *"$action"* ]]
+		[ "$(jq .ok <<<"$output")" = false ]
+	done <<-EOT
+		PutObject put s3:PutObject
+		GetObject get s3:GetObject
+		CreateMultipartUpload multipart s3:PutObject
+		AbortMultipartUpload abort s3:AbortMultipartUpload
+		DeleteObject delete s3:DeleteObject
+		ListObjectsV2 list s3:ListBucket
+	EOT
+}
+
+@test "a server without conditions is noted" {
+	bucket
+	settings '{"conditional_put": "refuse", "conditional_complete": "ignore"}'
+	run -0 --separate-stderr stowage check --format json
+	[ "$(result "conditional put")" = note ]
+	[ "$(result "conditional complete")" = note ]
+}
+
+@test "a clock that is wrong is noted" {
+	bucket
+	settings '{"clock_offset_s": 3600}'
+	run -0 --separate-stderr stowage check --format json
+	[ "$(result clock)" = note ]
+}
+
+@test "another region is noted" {
+	bucket
+	settings '{"region": "eu-central-1"}'
+	run -0 --separate-stderr stowage check --format json
+	[ "$(result region)" = note ]
+	[[ $output == *eu-central-1* ]]
+}
+
+@test "no such bucket, no such server, wrong keys" {
+	bucket 'bucket="other"'
+	run -1 --separate-stderr stowage check --format json
+	[ "$(result bucket)" = failed ]
+	[[ $output == *NoSuchBucket* ]]
+	bucket 'endpoint="http://127.0.0.1:1"'
+	run -1 --separate-stderr stowage check --format json
+	[ "$(result bucket)" = failed ]
+	[[ $(advice bucket) == *remote.s3.endpoint* ]]
+	bucket 'secret_key="wrong"'
+	run -1 --separate-stderr stowage check --format json
+	[ "$(result bucket)" = failed ]
+}
+
+@test "commands that are for local bytes say so" {
+	bucket
+	mkdir "$dir/from"
+	run -1 --separate-stderr stowage import --from "$dir/from"
+	[[ $stderr == *bucket* ]]
+	run -1 --separate-stderr stowage verify --quarantine
+	[[ $stderr == *bucket* ]]
+}
+
+@test "a daemon on a bucket: put, list, read, verify, remove" {
+	bucket
+	start_daemon
+	run -0 --separate-stderr stowage status --format json
+	[ "$(jq -r .backend <<<"$output")" = s3 ]
+	a=$(put one)
+	[ -z "$(find "$root" -path '*blobs*' -type f)" ]
+	[ "$("$CTR" --address "$sock" content get "$a")" = one ]
+	run -0 --separate-stderr stowage ls --quiet
+	[ "$output" = "$a" ]
+	run -0 --separate-stderr stowage verify
+	[[ $output == *"1 blobs checked"*"all well"* ]]
+	"$CTR" --address "$sock" content rm "$a"
+	[ "$(curl --silent "$S3_CONTROL/objects" | jq '.objects | length')" -eq 0 ]
+}
