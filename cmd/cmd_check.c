@@ -84,17 +84,18 @@ static void check_directory(struct check_report *r, const char *name, const char
 	struct probe_step step = { .name = name, .verdict = PROBE_OK, .detail = path, .advice = "" };
 	char detail[512];
 	struct stat st;
+	int e = 0;
 
-	while (access(at, F_OK) < 0 && errno == ENOENT && strchr(at, '/') != at)
+	while (access(at, F_OK) < 0 && errno == ENOENT && strrchr(at, '/') > at)
 		*strrchr(at, '/') = '\0';
-	if (stat(at, &st) == 0 && !S_ISDIR(st.st_mode))
-		errno = ENOTDIR;
-	else if (access(at, R_OK | W_OK | X_OK) == 0)
-		errno = 0;
-	if (errno != 0) {
+	if (stat(at, &st) < 0 || access(at, R_OK | W_OK | X_OK) < 0)
+		e = errno;
+	else if (!S_ISDIR(st.st_mode))
+		e = ENOTDIR;
+	if (e != 0) {
 		step.verdict = PROBE_FAILED;
 		step.detail = detail;
-		snprintf(detail, sizeof(detail), "%s: %s", at, strerrordesc_np(errno));
+		snprintf(detail, sizeof(detail), "%s: %s", at, strerrordesc_np(e));
 		step.advice = "the daemon's user must be able to read and write it";
 	}
 	report(r, &step);

@@ -52,27 +52,19 @@ static void tell(struct probe *p, const char *name, enum probe_verdict v, const 
 /* What helps against a failure of an operation that needs `action`. */
 static void tell_failure(struct probe *p, const char *name, const char *action, const struct stow_err *err)
 {
-	char advice[256];
+	char advice[256] = "";
 
-	switch (err->code) {
-	case STOW_PERMISSION_DENIED:
+	if (err->code == STOW_PERMISSION_DENIED)
 		snprintf(advice, sizeof(advice), "the credentials need %s on the bucket %s", action,
 			 p->o->bucket);
-		break;
-	case STOW_UNIMPLEMENTED:
+	else if (err->code == STOW_UNIMPLEMENTED)
 		snprintf(advice, sizeof(advice), "the server does not know this operation");
-		break;
-	case STOW_RESOURCE_EXHAUSTED:
+	else if (err->code == STOW_RESOURCE_EXHAUSTED)
 		snprintf(advice, sizeof(advice), "the bucket, or its owner's quota, is full");
-		break;
-	case STOW_UNAVAILABLE:
+	else if (err->code == STOW_UNAVAILABLE)
 		snprintf(advice, sizeof(advice),
-			 "the server cannot be reached, or is overloaded: see remote.s3.endpoint "
-			 "and remote.s3.proxy");
-		break;
-	default:
-		*advice = '\0';
-	}
+			 "the server cannot be reached, or is overloaded: see remote.s3.endpoint and "
+			 "remote.s3.proxy");
 	tell(p, name, PROBE_FAILED, advice, "%s", err->msg);
 }
 
@@ -101,29 +93,58 @@ static bool probe_credentials(struct probe *p)
 	return good;
 }
 
-/* A key that is not there. */
+static int see_nothing(void *arg UNUSED, const char *key UNUSED, const struct s3_object *o UNUSED,
+		       struct stow_err *err UNUSED)
+{
+	return 0;
+}
+
+/* What no permission would help. */
+static bool keys_are_wrong(const struct stow_err *err)
+{
+	return strstr(err->msg, "SignatureDoesNotMatch") != NULL ||
+	       strstr(err->msg, "InvalidAccessKeyId") != NULL;
+}
+
+/* By a list, since an answer to HEAD has no body that would say what is wrong. */
 static bool probe_bucket(struct probe *p)
+{
+	CLEANUP(freep)
+	char *prefix = x_asprintf("%s%sblobs/", p->o->prefix, *p->o->prefix != '\0' ? "/" : "");
+	struct stow_err err;
+
+	if (s3_list(p->client, prefix, NULL, 1, see_nothing, NULL, &err) == 0) {
+		tell(p, "bucket", PROBE_OK, "", "%s answers", p->o->bucket);
+		tell(p, "list", PROBE_OK, "", "%s can be listed", prefix);
+		return true;
+	}
+	if (err.code == STOW_PERMISSION_DENIED && !keys_are_wrong(&err)) {
+		tell(p, "bucket", PROBE_OK, "", "%s answers", p->o->bucket);
+		tell(p, "list", PROBE_FAILED,
+		     "the credentials need s3:ListBucket on the bucket: without it S3 says \"forbidden\" of "
+		     "every blob "
+		     "that is not there",
+		     "%s", err.msg);
+		return true;
+	}
+	if (keys_are_wrong(&err))
+		tell(p, "bucket", PROBE_FAILED,
+		     "the server does not know the access key, or the secret key is another one's", "%s",
+		     err.msg);
+	else
+		tell_failure(p, "bucket", "s3:ListBucket", &err);
+	return false;
+}
+
+/* A key that is not there. */
+static void probe_absent(struct probe *p)
 {
 	struct s3_object o;
 	struct stow_err err;
 
-	if (s3_head(p->client, p->key, &o, &err) == 0) {
-		tell(p, "bucket", PROBE_OK, "", "%s answers", p->o->bucket);
-		return true;
-	}
-	if (err.code == STOW_NOT_FOUND) {
-		tell(p, "bucket", PROBE_OK, "", "%s answers", p->o->bucket);
-		return true;
-	}
-	if (err.code == STOW_PERMISSION_DENIED)
-		tell(p, "bucket", PROBE_FAILED,
-		     "the credentials need s3:ListBucket on the bucket, without which S3 does not tell what "
-		     "is missing "
-		     "from what is forbidden, and s3:GetObject on its objects",
-		     "%s", err.msg);
-	else
-		tell_failure(p, "bucket", "s3:GetObject", &err);
-	return err.code == STOW_PERMISSION_DENIED;
+	if (s3_head(p->client, p->key, &o, &err) == 0 || err.code == STOW_NOT_FOUND)
+		return;
+	tell_failure(p, "head", "s3:GetObject and s3:ListBucket", &err);
 }
 
 static void probe_learnt(struct probe *p)
@@ -145,24 +166,6 @@ static void probe_learnt(struct probe *p)
 		     "the bucket is in %s", l.region);
 	else
 		tell(p, "region", PROBE_OK, "", "%s", l.region);
-}
-
-static int see_nothing(void *arg UNUSED, const char *key UNUSED, const struct s3_object *o UNUSED,
-		       struct stow_err *err UNUSED)
-{
-	return 0;
-}
-
-static void probe_list(struct probe *p)
-{
-	CLEANUP(freep)
-	char *prefix = x_asprintf("%s%sblobs/", p->o->prefix, *p->o->prefix != '\0' ? "/" : "");
-	struct stow_err err;
-
-	if (s3_list(p->client, prefix, NULL, 1, see_nothing, NULL, &err) == 0)
-		tell(p, "list", PROBE_OK, "", "%s can be listed", prefix);
-	else
-		tell_failure(p, "list", "s3:ListBucket", &err);
 }
 
 static int read_text(void *arg UNUSED, uint64_t off, void *to, size_t n, struct stow_err *err UNUSED)
@@ -342,7 +345,7 @@ bool s3_probe(const struct s3_options *o, s3_probe_report *report, void *arg)
 	make_keys(&p);
 	if (probe_credentials(&p) && probe_bucket(&p)) {
 		probe_learnt(&p);
-		probe_list(&p);
+		probe_absent(&p);
 		if (probe_put(&p)) {
 			probe_get(&p);
 			probe_condition(&p);

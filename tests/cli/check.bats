@@ -40,6 +40,7 @@ bucket() {
 	done
 	where[1]=$dir/bucket.toml
 	settings '{}'
+	curl --silent --fail --request DELETE "$S3_CONTROL/objects" >/dev/null
 }
 
 # settings JSON: of the server; what is not named is as at the start.
@@ -146,5 +147,5 @@ advice() { jq -r --arg step "$1" '.steps[] | select(.step == $step) | .advice //
 	run -0 --separate-stderr stowage verify
 	[[ $output == *"1 blobs checked"*"all well"* ]]
 	"$CTR" --address "$sock" content rm "$a"
-	[ "$(curl --silent "$S3_CONTROL/objects" | jq '.objects | length')" -eq 0 ]
+	[ "$(curl --silent "$S3_CONTROL/objects" | jq ".objects | length")" -eq 0 ]
 }

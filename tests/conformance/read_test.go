@@ -190,6 +190,7 @@ func TestStalledReaders(t *testing.T) {
 }
 
 func TestReadersOutliveDelete(t *testing.T) {
+	localOnly(t, "S3 forgets an object at once")
 	d := start(t)
 	c := d.client(t)
 	data := noise(9, 24<<20)

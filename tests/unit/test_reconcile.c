@@ -229,8 +229,8 @@ static void others_go_on(void **state UNUSED)
 	assert_int_equal(env_blobs(&env), 4 * 8);
 }
 
-/* A remote backend is not walked through: its blobs are adopted one by one, and rows whose bytes are gone go when
- * somebody wants to read them. */
+/* A remote backend is not walked through: its blobs are adopted one by one, and rows whose bytes are gone go
+ * when somebody wants to read them. */
 static void leaves_a_remote_one_alone(void **state)
 {
 	struct digest known = nth_digest(0), missing = nth_digest(7);
