@@ -207,8 +207,8 @@ const struct conf_key conf_keys[] = {
 	  .optional = true,
 	  .offset = FIELD(remote.s3.access_key_file),
 	  .preset = "",
-	  .help = "A file with the access key's id, an absolute path. The three files are read again when "
-		  "the keys in them have expired." },
+	  .help = "A file with the access key's id, an absolute path. The three files are read again every "
+		  "minute." },
 	{ .name = "remote.s3.secret_key_file",
 	  .kind = &conf_kind_text,
 	  .parse = conf_parse_path,

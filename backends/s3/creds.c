@@ -50,8 +50,7 @@ struct creds {
 	int64_t next_ns; /* monotonic: the next refresh; INT64_MAX: none */
 	int64_t last_ns; /* monotonic: the last one; 0: none yet */
 	int64_t last_wall_ns;
-	unsigned failures;  /* in a row */
-	uint64_t refreshes; /* that have ended */
+	unsigned failures; /* in a row */
 };
 
 /* --- snapshots --- */
@@ -134,15 +133,28 @@ static enum stow_code code_for_requests(enum stow_code code)
 	return code == STOW_PERMISSION_DENIED ? code : STOW_FAILED_PRECONDITION;
 }
 
+static bool is_same(const struct snapshot *s, const struct creds_value *v)
+{
+	return strcmp(s->value.access_key, v->access_key) == 0 &&
+	       strcmp(s->value.secret_key, v->secret_key) == 0 &&
+	       strcmp(s->value.session_token, v->session_token) == 0 && s->value.expires_ns == v->expires_ns;
+}
+
 static void take_fresh_locked(struct creds *c, struct creds_value *v)
 {
+	int64_t again_ns = clock_mono_ns() + c->provider->reread_ns;
+
 	LOCK_ASSERT(&c->lock);
+	c->failed = false;
+	c->failures = 0;
+	c->next_ns = due_ns(v->expires_ns);
+	if (c->provider->reread_ns > 0 && again_ns < c->next_ns)
+		c->next_ns = again_ns;
+	if (c->current && is_same(c->current, v))
+		return;
 	if (c->current)
 		creds_unref(&c->current->pub);
 	c->current = snapshot_new(c->provider->name, v);
-	c->failed = false;
-	c->failures = 0;
-	c->next_ns = due_ns(c->current->pub.expires_ns);
 }
 
 static void take_failure_locked(struct creds *c, const struct stow_err *err)
@@ -183,7 +195,6 @@ static void refresh_locked(struct creds *c)
 	c->wanted = false;
 	c->last_ns = clock_mono_ns();
 	c->last_wall_ns = clock_wall_ns();
-	c->refreshes++;
 	pthread_cond_broadcast(&c->changed);
 }
 
@@ -260,8 +271,9 @@ static int fetch_instant(struct creds *c, struct stow_err *err)
 	return -1;
 }
 
-int creds_new(const struct s3_options *o, const char *region, struct http *http, struct creds **ret_c,
-	      struct stow_err *err)
+/* Without a provider yet. */
+static int creds_make(const struct s3_options *o, const char *region, struct http *http, struct creds **ret_c,
+		      struct stow_err *err)
 {
 	CLEANUP(creds_destroyp) struct creds *c = x_calloc(1, sizeof(*c));
 
@@ -279,11 +291,44 @@ int creds_new(const struct s3_options *o, const char *region, struct http *http,
 	lock_cond_init(&c->changed);
 	if (c->cx.stop_fd < 0)
 		return stow_fail_errno(err, errno, "eventfd");
-	if (creds_choose(&c->cx, &o->credentials, &c->provider, &c->trail, err) < 0)
-		return -1;
+	*ret_c = TAKE(c);
+	return 0;
+}
+
+static int creds_begin(struct creds *c, struct stow_err *err)
+{
+	c->provider->cx = &c->cx;
 	if (c->provider->instant && fetch_instant(c, err) < 0)
 		return -1;
-	if (start_thread(c, err) < 0)
+	return start_thread(c, err);
+}
+
+int creds_new(const struct s3_options *o, const char *region, struct http *http, struct creds **ret_c,
+	      struct stow_err *err)
+{
+	CLEANUP(creds_destroyp) struct creds *c = NULL;
+
+	if (creds_make(o, region, http, &c, err) < 0)
+		return -1;
+	if (creds_choose(&c->cx, &o->credentials, &c->provider, &c->trail, err) < 0) {
+		err->code = code_for_requests(err->code);
+		return -1;
+	}
+	if (creds_begin(c, err) < 0)
+		return -1;
+	*ret_c = TAKE(c);
+	return 0;
+}
+
+int creds_new_from(const struct s3_options *o, struct creds_provider *p, struct creds **ret_c,
+		   struct stow_err *err)
+{
+	CLEANUP(creds_destroyp) struct creds *c = NULL;
+
+	if (creds_make(o, "", NULL, &c, err) < 0)
+		return -1;
+	c->provider = p;
+	if (creds_begin(c, err) < 0)
 		return -1;
 	*ret_c = TAKE(c);
 	return 0;

@@ -43,7 +43,7 @@ struct creds_snapshot {
  * provider needs none; it must outlive the credentials. */
 int creds_new(const struct s3_options *o, const char *region, struct http *http, struct creds **ret_c,
 	      struct stow_err *err) MUST_CHECK;
-/* All snapshots may still be in use. Waits for what is under way with the provider (seconds). */
+/* Snapshots may still be in use. Ends what is under way with the provider. */
 void creds_free(struct creds *c); /* NULL is a no-op */
 void creds_freep(struct creds **c);
 

@@ -28,7 +28,6 @@ int creds_choose(const struct creds_context *cx, const struct s3_credential_opti
 		if (order[i].find(cx, o, &found, why, err) < 0)
 			return stow_wrap(err, "credentials from the %s", order[i].name);
 		if (found) {
-			found->cx = cx;
 			*ret_p = found;
 			return 0;
 		}

@@ -7,6 +7,7 @@
 #include "backends/s3/creds.h"
 #include "backends/s3/creds_document.h"
 #include "backends/s3/http.h"
+#include "content/base/clock.h"
 
 /* What all providers need. Owned by the credentials, which outlive them. */
 struct creds_context {
@@ -29,14 +30,23 @@ struct creds_provider {
 	const char *name; /* as in creds.h; static storage */
 	char *detail;     /* for people: "role arn:..., token in /var/run/..."; owned */
 	bool instant;     /* fetch waits for nothing but a local file */
+	/* Whoever puts new keys into files says so to nobody: how often to look; 0: never. */
+	int64_t reread_ns;
 	const struct creds_context *cx;
 	/* Gets the credentials of now. One call at a time, and it may take seconds; it ends soon once
 	 * stop_fd is readable. UNAVAILABLE where a later call may do better. */
 	int (*fetch)(struct creds_provider *p, struct creds_value *ret_v, struct stow_err *err);
-	void (*free)(struct creds_provider *p); /* frees the rest, and not `detail`; NULL: nothing */
+	void (*free)(struct creds_provider *p); /* all but `detail` */
 };
 /* NULL is a no-op. */
 void creds_provider_free(struct creds_provider *p);
+
+/* For reread_ns. */
+#define CREDS_REREAD_NS (60 * NSEC_PER_SEC)
+
+/* creds_new with a provider that is given, for tests; it becomes the credentials', also on failure. */
+int creds_new_from(const struct s3_options *o, struct creds_provider *p, struct creds **ret_c,
+		   struct stow_err *err) MUST_CHECK;
 
 /* --- finding one --- */
 

@@ -15,7 +15,7 @@ static const char *foreign_key(const struct aws_profile *profile)
 	return NULL;
 }
 
-/* Keys that may have expired since: the files are read again at each fetch. */
+/* The files are read again at each fetch: somebody may have put new keys there. */
 struct from_profile {
 	struct creds_provider base;
 	char *profile;
@@ -58,9 +58,11 @@ static void from_profile_free(struct creds_provider *p)
 static struct creds_provider *from_profile_new(const char *profile)
 {
 	struct from_profile *f = x_calloc(1, sizeof(*f));
-	f->base = (struct creds_provider){
-		.name = "profile", .instant = true, .fetch = fetch, .free = from_profile_free
-	};
+	f->base = (struct creds_provider){ .name = "profile",
+					   .instant = true,
+					   .reread_ns = CREDS_REREAD_NS,
+					   .fetch = fetch,
+					   .free = from_profile_free };
 	f->profile = x_strdup(profile);
 	return &f->base;
 }

@@ -67,8 +67,13 @@ static struct creds_provider *known_new(const char *name, struct part access_key
 					struct part session_token)
 {
 	struct known *k = x_calloc(1, sizeof(*k));
+	bool in_files = access_key.file || secret_key.file || session_token.file;
 	*k = (struct known){
-		.base = { .name = name, .instant = true, .fetch = fetch, .free = known_free },
+		.base = { .name = name,
+			  .instant = true,
+			  .reread_ns = in_files ? CREDS_REREAD_NS : 0,
+			  .fetch = fetch,
+			  .free = known_free },
 		.access_key = access_key,
 		.secret_key = secret_key,
 		.session_token = session_token,

@@ -86,8 +86,8 @@ func chartLegend(out *strings.Builder) {
 }
 
 func chartTarget(out *strings.Builder, x, y, h float64) {
-	fmt.Fprintf(out, `<line x1="%.1f" y1="%.1f" x2="%[1].1f" y2="%[3].1f" stroke="#c0392b" stroke-width="3"/>`+"\n",
-		x, y, y+h)
+	fmt.Fprintf(out, `<line x1="%.1f" y1="%.1f" x2="%.1f" y2="%.1f" stroke="#c0392b" stroke-width="3"/>`+"\n",
+		x, y, x, y+h)
 }
 
 func chartDot(out *strings.Builder, x, y float64, colour string) {

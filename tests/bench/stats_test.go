@@ -106,6 +106,9 @@ func TestReports(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if strings.Contains(chart, "%!") {
+		t.Errorf("a number is not formatted in\n%s", chart)
+	}
 	if want := fmt.Sprintf("%s ×", digits(200.0/100*0.5+210.0/110*0.5)); !strings.Contains(chart, want) {
 		t.Errorf("no %q in the chart", want)
 	}

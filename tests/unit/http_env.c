@@ -3,9 +3,10 @@
 #include "content/base/mem.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
+#include <openssl/ssl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <strings.h>
 #include <sys/socket.h>
 
@@ -15,26 +16,38 @@ struct env_connection {
 	struct http_env *e;
 	pthread_t thread;
 	int fd;
+	SSL *ssl; /* NULL: none */
 	unsigned number;
 };
 
 struct http_env {
 	env_handler *handler;
 	void *arg;
+	SSL_CTX *tls;
 	char host[32];
 	int listener;
 	pthread_t thread;
 	atomic_bool ending, deaf;
-	atomic_uint requests, open, most;
+	atomic_uint requests, open, most, resumed;
 	unsigned n; /* the accepting thread's; read after its end, or by http_env_connections */
 	atomic_uint connections;
 	struct env_connection c[ENV_CONNECTIONS];
 };
 
-static bool send_all(int fd, const uint8_t *p, size_t n, int drip_ms)
+static ssize_t put(struct env_connection *c, const uint8_t *p, size_t n)
+{
+	return c->ssl != NULL ? SSL_write(c->ssl, p, (int)n) : send(c->fd, p, n, MSG_NOSIGNAL);
+}
+
+static ssize_t take(struct env_connection *c, void *p, size_t n)
+{
+	return c->ssl != NULL ? SSL_read(c->ssl, p, (int)n) : recv(c->fd, p, n, 0);
+}
+
+static bool send_all(struct env_connection *c, const uint8_t *p, size_t n, int drip_ms)
 {
 	while (n > 0) {
-		ssize_t sent = send(fd, p, drip_ms > 0 ? 1 : n, MSG_NOSIGNAL);
+		ssize_t sent = put(c, p, drip_ms > 0 ? 1 : n);
 
 		if (sent <= 0)
 			return false;
@@ -47,14 +60,14 @@ static bool send_all(int fd, const uint8_t *p, size_t n, int drip_ms)
 }
 
 /* Reads until `b` has `n` bytes; false at the end of the connection. */
-static bool fill(int fd, struct buf *b, size_t n)
+static bool fill(struct env_connection *c, struct buf *b, size_t n)
 {
 	struct stow_err err;
 	char part[65536];
 
 	while (b->len < n) {
 		size_t want = n - b->len < sizeof(part) ? n - b->len : sizeof(part);
-		ssize_t got = recv(fd, part, want, 0);
+		ssize_t got = take(c, part, want);
 
 		if (got <= 0)
 			return false;
@@ -63,10 +76,10 @@ static bool fill(int fd, struct buf *b, size_t n)
 	return true;
 }
 
-static bool fill_head(int fd, struct buf *b)
+static bool fill_head(struct env_connection *c, struct buf *b)
 {
 	while (b->len < 4 || memcmp(b->p + b->len - 4, "\r\n\r\n", 4) != 0)
-		if (!fill(fd, b, b->len + 1))
+		if (!fill(c, b, b->len + 1))
 			return false;
 	return true;
 }
@@ -125,14 +138,14 @@ static bool serve_one(struct env_connection *c)
 
 	buf_init(&head, ENV_HEAD);
 	buf_init(&body, ENV_BODY);
-	if (!fill_head(c->fd, &head))
+	if (!fill_head(c, &head))
 		return false;
 	MUST(buf_append(&head, "", 1, &err) == 0);
 	req = (struct env_request){ .connection = c->number, .head = (char *)head.p };
 	if (atomic_load(&c->e->deaf))
 		wait_for_end(c->e);
 	(void)env_header(&req, "content-length", length, sizeof(length));
-	if (length[0] != '\0' && !fill(c->fd, &body, strtoull(length, NULL, 10)))
+	if (length[0] != '\0' && !fill(c, &body, strtoull(length, NULL, 10)))
 		return false;
 	req.number = atomic_fetch_add(&c->e->requests, 1) + 1;
 	req.body = body.p;
@@ -142,7 +155,7 @@ static bool serve_one(struct env_connection *c)
 	for (int ms = 0; ms < a.delay_ms && !atomic_load(&c->e->ending); ms++)
 		usleep(1000);
 	n = a.cut > 0 && a.cut < a.text.len ? a.cut : a.text.len;
-	more = send_all(c->fd, a.text.p, n, a.drip_ms);
+	more = send_all(c, a.text.p, n, a.drip_ms);
 	buf_free(&a.text);
 	after_answer(c, a.after);
 	return more && a.after == ENV_KEEP;
@@ -152,9 +165,19 @@ static void *serve(void *arg)
 {
 	struct env_connection *c = arg;
 	int fd = c->fd;
+	bool good = true;
 
-	while (serve_one(c))
+	if (c->e->tls != NULL) {
+		c->ssl = SSL_new(c->e->tls);
+		good = SSL_set_fd(c->ssl, fd) == 1 && SSL_accept(c->ssl) == 1;
+		if (good && SSL_session_reused(c->ssl))
+			atomic_fetch_add(&c->e->resumed, 1);
+	}
+	while (good && serve_one(c))
 		;
+	if (good && c->ssl != NULL)
+		(void)SSL_shutdown(c->ssl);
+	SSL_free(c->ssl);
 	(void)shutdown(fd, SHUT_RDWR);
 	(void)close(fd);
 	atomic_fetch_sub(&c->e->open, 1);
@@ -191,12 +214,20 @@ static void *accept_all(void *arg)
 
 struct http_env *http_env_new(env_handler *handler, void *arg)
 {
+	return http_env_new_tls(handler, arg, NULL);
+}
+
+struct http_env *http_env_new_tls(env_handler *handler, void *arg, void *tls)
+{
 	struct http_env *e = x_calloc(1, sizeof(*e));
 	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof(at);
 
+	/* OpenSSL writes to connections that the client has closed. */
+	(void)signal(SIGPIPE, SIG_IGN);
 	e->handler = handler;
 	e->arg = arg;
+	e->tls = tls;
 	e->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	MUST(e->listener >= 0 && bind(e->listener, (struct sockaddr *)&at, len) == 0 &&
 	     listen(e->listener, 64) == 0 && getsockname(e->listener, (struct sockaddr *)&at, &len) == 0);
@@ -240,4 +271,9 @@ unsigned http_env_connections(const struct http_env *e)
 void http_env_stop_reading(struct http_env *e)
 {
 	atomic_store(&e->deaf, true);
+}
+
+unsigned http_env_resumed(const struct http_env *e)
+{
+	return atomic_load(&e->resumed);
 }

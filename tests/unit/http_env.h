@@ -36,6 +36,10 @@ struct env_answer {
 typedef void env_handler(void *arg, const struct env_request *req, struct env_answer *a);
 
 struct http_env *http_env_new(env_handler *handler, void *arg);
+/* Over TLS, with a context of tls_env.h. */
+struct http_env *http_env_new_tls(env_handler *handler, void *arg, void *tls);
+/* How many handshakes took up an earlier session. */
+unsigned http_env_resumed(const struct http_env *e);
 /* The clients must have ended before: a connection that waits for its next request is ended by them. */
 void http_env_free(struct http_env *e);
 void http_env_freep(struct http_env **e);

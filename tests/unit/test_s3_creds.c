@@ -1,6 +1,7 @@
 /* The cache of credentials: when they are fetched anew, and what is served meanwhile. The provider is a
  * container's endpoint, whose keys are called K1, K2, ... and live for seconds. */
 #include "backends/s3/creds.h"
+#include "backends/s3/creds_internal.h"
 #include "backends/s3/http.h"
 #include "content/base/clock.h"
 #include "content/base/mem.h"
@@ -98,7 +99,7 @@ static void refreshed_before_their_end(void **state)
 {
 	struct stow_err err;
 	(void)state;
-	server.life_ns = 4 * NSEC_PER_SEC;
+	server.life_ns = 6 * NSEC_PER_SEC;
 	start(true);
 	int64_t begin = clock_mono_ns();
 	unsigned now = 1;
@@ -109,7 +110,7 @@ static void refreshed_before_their_end(void **state)
 		nap();
 	}
 	/* A quarter before the end, less jitter; and not at once again. */
-	assert_true(clock_mono_ns() - begin >= 2900 * NSEC_PER_MSEC);
+	assert_true(clock_mono_ns() - begin >= 4400 * NSEC_PER_MSEC);
 	assert_int_equal(now, 2);
 	assert_int_equal(server.n, 2);
 }
@@ -241,6 +242,61 @@ static void no_hammering(void **state)
 	assert_true(server.n <= 2 + seconds);
 }
 
+/* A provider whose keys have no end, looked at every 50 ms; "R2" from the 2nd time on, nothing from the 4th
+ * on. */
+static atomic_uint reads;
+
+static int fetch_reread(struct creds_provider *p, struct creds_value *ret_v, struct stow_err *err)
+{
+	unsigned n = atomic_fetch_add(&reads, 1) + 1;
+	(void)p;
+	if (n > 3)
+		return stow_fail(err, STOW_NOT_FOUND, "gone");
+	*ret_v = (struct creds_value){ .access_key = x_strdup(n == 1 ? "R1" : "R2"),
+				       .secret_key = x_strdup("S"),
+				       .session_token = x_strdup("") };
+	return 0;
+}
+
+static void free_nothing(struct creds_provider *p)
+{
+	(void)p;
+}
+
+static void files_are_looked_at(void **state)
+{
+	static struct creds_provider p = { .name = "test",
+					   .instant = true,
+					   .reread_ns = 50 * NSEC_PER_MSEC,
+					   .fetch = fetch_reread,
+					   .free = free_nothing };
+	CLEANUP(creds_unrefp) const struct creds_snapshot *second = NULL, *last = NULL;
+	const struct s3_options o = creds_env_options();
+	int64_t begin = clock_mono_ns();
+	struct stow_err err;
+	(void)state;
+
+	reads = 0;
+	assert_int_equal(creds_new_from(&o, &p, &creds, &err), 0);
+	while (reads < 5 && clock_mono_ns() < begin + 30 * NSEC_PER_SEC) {
+		CLEANUP(creds_unrefp) const struct creds_snapshot *s = NULL;
+		assert_int_equal(creds_get(creds, &s, &err), 0);
+		if (!second && strcmp(s->access_key, "R2") == 0)
+			second = creds_ref(s);
+		nap();
+	}
+	/* The same keys are the same snapshot, and files that are gone for a while do no harm. */
+	assert_true(reads >= 5);
+	assert_non_null(second);
+	assert_int_equal(creds_get(creds, &last, &err), 0);
+	assert_ptr_equal(last, second);
+	/* But for those that are refused: then it shows, as a failure of the keys and not of a blob. */
+	creds_refresh(creds, last);
+	assert_int_equal(creds_wait(creds, clock_mono_ns() + 20 * NSEC_PER_SEC, &err), -1);
+	assert_int_equal(err.code, STOW_FAILED_PRECONDITION);
+	assert_string_equal(err.msg, "credentials from the test: gone");
+}
+
 static void keys_that_have_ended_already(void **state)
 {
 	struct stow_err err;
@@ -299,10 +355,15 @@ static void as_the_client_takes_them(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(refreshed_before_their_end),     TEST(old_ones_while_a_refresh_is_slow),
-		TEST(old_ones_until_they_really_end), TEST(one_refresh_for_all),
-		TEST(refused_keys_are_replaced),      TEST(no_hammering),
-		TEST(keys_that_have_ended_already),   TEST(the_end_does_not_wait),
+		TEST(refreshed_before_their_end),
+		TEST(old_ones_while_a_refresh_is_slow),
+		TEST(old_ones_until_they_really_end),
+		TEST(one_refresh_for_all),
+		TEST(refused_keys_are_replaced),
+		TEST(no_hammering),
+		TEST(files_are_looked_at),
+		TEST(keys_that_have_ended_already),
+		TEST(the_end_does_not_wait),
 		TEST(as_the_client_takes_them),
 	};
 	return cmocka_run_group_tests_name("s3_creds", tests, NULL, NULL);

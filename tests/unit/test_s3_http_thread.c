@@ -1,6 +1,7 @@
-/* The transfer thread: many transfers, cancelling, timers; proxies and authorities. */
+/* The transfer thread: many transfers, cancelling, timers; proxies, authorities, TLS. */
 #include "content/base/mem.h"
 #include "tests/unit/http_pair.h"
+#include "tests/unit/tls_env.h"
 #include "tests/unit/unit.h"
 
 #include <sched.h>
@@ -63,16 +64,18 @@ static void cancelled_transfers_end_wherever_they_are(void **state)
 	enum { MANY = 10 };
 	struct counted c[MANY];
 	struct http_pair e;
+	struct http_request silent;
 	char url[128];
 	sem_t done;
+	int64_t start;
 
 	(void)state;
 	(void)sem_init(&done, 0, 0);
 	pair_start(&e, pair_misbehave, NULL, &pair_four);
+	silent = pair_get_path(&e, url, "/silent");
+	silent.total_ns = 0;
 	for (int i = 0; i < MANY; i++) {
-		c[i] = (struct counted){ { .req = pair_get_path(&e, url, "/silent"), .done = post_done },
-					 &done };
-		c[i].t.req.total_ns = 0;
+		c[i] = (struct counted){ { .req = silent, .done = post_done }, &done };
 		http_submit(e.http, &c[i].t);
 	}
 	usleep(20000);
@@ -80,8 +83,10 @@ static void cancelled_transfers_end_wherever_they_are(void **state)
 	for (int i = 0; i < MANY - 2; i++)
 		http_cancel(e.http, &c[i].t);
 	wait_all(&done, MANY - 2);
+	start = clock_mono_ns();
 	http_free(TAKE(e.http));
 	wait_all(&done, 2);
+	assert_true(clock_mono_ns() - start < 10 * NSEC_PER_SEC);
 	for (int i = 0; i < MANY; i++) {
 		assert_int_equal(c[i].t.failure, HTTP_CANCELLED);
 		assert_int_equal(c[i].t.err.code, STOW_CANCELLED);
@@ -286,6 +291,93 @@ static void unreadable_authorities_are_refused(void **state)
 	assert_null(h);
 }
 
+/* --- TLS --- */
+
+static void close_each(void *arg, const struct env_request *req, struct env_answer *a)
+{
+	(void)arg, (void)req;
+	env_say(a, "200 OK", "Connection: close\r\n", "secret");
+	a->after = ENV_CLOSE;
+}
+
+struct tls_pair {
+	struct http_pair pair;
+	void *ctx;
+	char pem[64];
+};
+
+static void tls_start(struct tls_pair *p, int old, bool trusted)
+{
+	struct http_options o = pair_four;
+
+	(void)snprintf(p->pem, sizeof(p->pem), "/tmp/stowage-test-tls-%d.pem", (int)getpid());
+	p->ctx = tls_env_new(p->pem, old);
+	p->pair.server = http_env_new_tls(close_each, NULL, p->ctx);
+	if (trusted)
+		o.ca_file = p->pem;
+	assert_int_equal(http_new(&o, &p->pair.http, &(struct stow_err){ 0 }), 0);
+	(void)snprintf(p->pair.url, sizeof(p->pair.url), "https://%s", http_env_host(p->pair.server));
+}
+
+static void tls_end(struct tls_pair *p)
+{
+	pair_end(&p->pair);
+	tls_env_free(p->ctx);
+	(void)unlink(p->pem);
+}
+
+static void authorities_of_ones_own_are_trusted(void **state)
+{
+	CLEANUP(http_response_free) struct http_response r;
+	struct tls_pair p;
+	struct http_request req;
+	struct stow_err err;
+
+	(void)state;
+	http_response_init(&r);
+	tls_start(&p, 0, true);
+	req = pair_get(p.pair.url);
+	/* Each on a connection of its own, but only the first one with a whole handshake. */
+	for (unsigned i = 0; i < 4; i++) {
+		if (http_perform(p.pair.http, &req, &r, &err) < 0)
+			fail_msg("%s", err.msg);
+		assert_int_equal(http_env_resumed(p.pair.server), i);
+	}
+	assert_int_equal(http_env_connections(p.pair.server), 4);
+	tls_end(&p);
+}
+
+static void strangers_are_not_trusted(void **state)
+{
+	struct tls_pair p;
+	struct http_request req;
+	char url[64];
+
+	(void)state;
+	tls_start(&p, 0, false);
+	req = pair_get(p.pair.url);
+	pair_expect_failure(&p.pair, &req, STOW_FAILED_PRECONDITION, "certificate");
+	tls_end(&p);
+	/* The right authority, but another name than the certificate's. */
+	tls_start(&p, 0, true);
+	(void)snprintf(url, sizeof(url), "https://localhost%s", strchr(http_env_host(p.pair.server), ':'));
+	req = pair_get(url);
+	pair_expect_failure(&p.pair, &req, STOW_FAILED_PRECONDITION, "localhost");
+	tls_end(&p);
+}
+
+static void old_tls_is_refused(void **state)
+{
+	struct tls_pair p;
+	struct http_request req;
+
+	(void)state;
+	tls_start(&p, 1, true);
+	req = pair_get(p.pair.url);
+	pair_expect_failure(&p.pair, &req, STOW_UNAVAILABLE, http_env_host(p.pair.server));
+	tls_end(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -297,6 +389,9 @@ int main(void)
 		cmocka_unit_test(stopped_timers_do_not_run),
 		cmocka_unit_test(proxies_are_as_told),
 		cmocka_unit_test(unreadable_authorities_are_refused),
+		cmocka_unit_test(authorities_of_ones_own_are_trusted),
+		cmocka_unit_test(strangers_are_not_trusted),
+		cmocka_unit_test(old_tls_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
