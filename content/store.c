@@ -69,20 +69,25 @@ int store_count(struct store *s, uint64_t *ret_n, uint64_t *ret_bytes, struct st
 
 int store_delete(struct store *s, const struct digest *d, struct stow_err *err)
 {
+	CLEANUP(blob_info_free) struct blob_info info = { 0 };
 	CLEANUP(claim_release) struct claim claim = { 0 };
+	struct stow_err ignored;
 	bool listed;
 
 	CHECK_OBJ(s, STORE_MAGIC);
 	claim_take(&s->claims, &claim, d);
 	/* Row first: a blob is listed only while its bytes are there. What a crash leaves between the
 	 * two is a blob without a row, which is adopted and collected again. */
-	listed = meta_blob_delete(s->meta, d, err) == 0;
+	listed = meta_blob_get(s->meta, d, &info, err) == 0 && meta_blob_delete(s->meta, d, err) == 0;
 	if (!listed && err->code != STOW_NOT_FOUND)
 		return -1;
 	blobs_drop(&s->blobs, d);
-	if (backend_remove(s->backend, d, err) < 0 && !(listed && err->code == STOW_NOT_FOUND))
-		return -1;
-	return 0;
+	if (backend_remove(s->backend, d, err) == 0 || (listed && err->code == STOW_NOT_FOUND))
+		return 0;
+	/* It may well be there still, and who collects garbage looks for it in the list. */
+	if (listed)
+		(void)!meta_blob_add(s->meta, &info, NULL, false, &ignored);
+	return -1;
 }
 
 /* --- listing --- */

@@ -335,7 +335,7 @@ static int visit_parts(void *arg, const char *path, const char *text, struct sto
 {
 	struct list *l = arg;
 	const char *name = below(path, l->entry);
-	uint64_t number;
+	uint64_t number = 0;
 
 	if (is(path, l->entry)) {
 		int r = l->part.number > 0 && l->has_size && l->part.etag[0] != '\0'

@@ -261,19 +261,30 @@ func (l *ledger) verifyIngests(t *testing.T, d *daemon, c api.ContentClient) {
 	}
 }
 
-func TestKill9(t *testing.T) {
-	rounds := 60
+// crashRounds is how often a crash test goes round.
+func crashRounds(t *testing.T, rounds int) int {
+	t.Helper()
 	if s := os.Getenv("STOWAGE_CRASH_ROUNDS"); s != "" {
 		var err error
 		rounds, err = strconv.Atoi(s)
 		noErr(t, err)
 	}
+	return rounds
+}
+
+// crashSeed is another one each time, and told.
+func crashSeed(t *testing.T) *rand.Rand {
+	t.Helper()
 	seed := time.Now().UnixNano()
 	if s := os.Getenv("STOWAGE_CRASH_SEED"); s != "" {
 		seed, _ = strconv.ParseInt(s, 10, 64)
 	}
 	t.Logf("STOWAGE_CRASH_SEED=%d", seed)
-	rng := rand.New(rand.NewSource(seed))
+	return rand.New(rand.NewSource(seed))
+}
+
+func TestKill9(t *testing.T) {
+	rounds, rng := crashRounds(t, 60), crashSeed(t)
 	d := start(t)
 	l := &ledger{blobs: map[digest.Digest]*fact{}, refs: map[string]*sent{}}
 	for round := 0; round < rounds; round++ {

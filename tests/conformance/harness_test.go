@@ -57,6 +57,7 @@ type daemon struct {
 	root string
 	sock string
 	log  string
+	env  []string // of its configuration, beside the root
 
 	dir    string // holds the socket and the log; removed at the end
 	cmd    *exec.Cmd
@@ -66,14 +67,18 @@ type daemon struct {
 	conns []*grpc.ClientConn
 }
 
-// launch starts a daemon on root and waits until it serves. The socket lies in a short directory, for
-// the path of a unix socket has 107 bytes at most.
-func launch(root string) (*daemon, error) {
+// launch starts a daemon on root, with the blobs where the run wants them, and waits until it serves.
+func launch(root string) (*daemon, error) { return launchWith(root, remoteEnvironment(root)) }
+
+// launchWith has a configuration of its own. The socket lies in a short directory, for the path of a unix
+// socket has 107 bytes at most.
+func launchWith(root string, env []string) (*daemon, error) {
 	dir, err := os.MkdirTemp("/tmp", "stw-")
 	if err != nil {
 		return nil, err
 	}
-	d := &daemon{root: root, dir: dir, sock: filepath.Join(dir, "s"), log: filepath.Join(dir, "log")}
+	d := &daemon{root: root, dir: dir, sock: filepath.Join(dir, "s"), log: filepath.Join(dir, "log"),
+		env: env}
 	if err := d.spawn(); err != nil {
 		os.RemoveAll(dir)
 		return nil, err
@@ -90,16 +95,11 @@ func (d *daemon) spawn() error {
 	defer log.Close()
 	d.cmd = exec.Command(os.Getenv("STOWAGE_BIN"), "serve", "--local", d.root, "--address", d.sock)
 	d.cmd.Stdout, d.cmd.Stderr = log, log
-	// STOWAGE_... is configuration to the daemon: neither ours nor the user's belongs into a test.
-	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, "STOWAGE_") {
-			d.cmd.Env = append(d.cmd.Env, v)
-		}
-	}
+	d.cmd.Env = cleanEnvironment()
 	if lib := os.Getenv("STOWAGE_PRELOAD"); lib != "" {
 		d.cmd.Env = append(d.cmd.Env, "LD_PRELOAD="+lib)
 	}
-	d.cmd.Env = append(d.cmd.Env, remoteEnvironment(d.root)...)
+	d.cmd.Env = append(d.cmd.Env, d.env...)
 	// Its own default is longer than a test's patience.
 	d.cmd.Env = append(d.cmd.Env, "STOWAGE_GRPC_DRAIN_TIMEOUT=3s")
 	// No daemon outlives the tests, not even tests that were killed.
@@ -118,6 +118,18 @@ func (d *daemon) spawn() error {
 		return fmt.Errorf("%w; its log ends:\n%s", err, d.logTail())
 	}
 	return nil
+}
+
+// cleanEnvironment is ours without STOWAGE_... and AWS_..., which are configuration to the daemon: neither the
+// test's nor the user's belongs there.
+func cleanEnvironment() []string {
+	var env []string
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "STOWAGE_") && !strings.HasPrefix(v, "AWS_") {
+			env = append(env, v)
+		}
+	}
+	return env
 }
 
 func (d *daemon) awaitServing(limit time.Duration) error {
@@ -247,7 +259,12 @@ func start(t *testing.T) *daemon {
 
 func startOn(t *testing.T, root string) *daemon {
 	t.Helper()
-	d, err := launch(root)
+	return startWith(t, root, remoteEnvironment(root))
+}
+
+func startWith(t *testing.T, root string, env []string) *daemon {
+	t.Helper()
+	d, err := launchWith(root, env)
 	if err != nil {
 		t.Fatal(err)
 	}

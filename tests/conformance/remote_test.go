@@ -45,6 +45,8 @@ func remoteEnvironment(root string) []string {
 		"STOWAGE_REMOTE_S3_BUCKET=" + os.Getenv("S3_BUCKET"),
 		"STOWAGE_REMOTE_S3_CA_FILE=" + os.Getenv("S3_CA"),
 		"STOWAGE_REMOTE_S3_PREFIX=" + remotePrefix(root),
+		"STOWAGE_REMOTE_S3_ACCESS_KEY=" + os.Getenv("AWS_ACCESS_KEY_ID"),
+		"STOWAGE_REMOTE_S3_SECRET_KEY=" + os.Getenv("AWS_SECRET_ACCESS_KEY"),
 		"STOWAGE_REMOTE_S3_PROXY=direct",
 		"STOWAGE_REMOTE_S3_SMALL_BLOB=1MiB",
 		"STOWAGE_REMOTE_S3_PART_SIZE=5MiB",
