@@ -2,7 +2,7 @@
 # The whole test: builds with gcc and runs everything; then again, as far as it is cheap, under AddressSanitizer
 # with UndefinedBehaviorSanitizer, and under ThreadSanitizer, both built by clang.
 #
-# test.sh [SECTION...]: only these, of: release servers conformance e2e asan tsan. The last line of the output is
+# test.sh [SECTION...]: only these, of: release servers conformance e2e s3 asan tsan. The last line of the output is
 # `N passed, M failed`, with `, K skipped` where some were.
 #
 # STOWAGE_CRASH_ROUNDS: how often the crash test kills the daemon. STOWAGE_E2E_BIG_MIB: size of the large layer.
@@ -14,6 +14,8 @@ set -euo pipefail
 cd "$TOP"
 
 passed=0 failed=0 skipped=0
+over=()
+NOT_S3='^Test([^S]|S[^3])' # Go's test runner has no way to leave some out
 LOGS=$TOP/build/logs
 RUNS=$(mktemp -d /tmp/stw.XXXXXX) # all that tests start, and leave, is in here
 chmod 711 "$RUNS"                # some run as nobody
@@ -153,11 +155,12 @@ run_meson() { # DIR LOG MESON-ARGS...
 	count_meson "$dir/meson-logs/testlog.json" "$status"
 }
 
+# over: the command that starts what it runs over, if it brings nothing of its own.
 run_conformance() { # LOG GO-TEST-ARGS...
 	local log=$1 status=0
 	shift
 	logged "$log" '^--- |^panic|--- FAIL|_test\.go:' \
-		timeout -k 10 1500 "$TOP/build/go/conformance" -test.v -test.timeout 24m "$@" || status=$?
+		timeout -k 10 1500 "${over[@]}" "$TOP/build/go/conformance" -test.v -test.timeout 24m "$@" || status=$?
 	count_go "$LOGS/$log" "$status"
 }
 
@@ -196,6 +199,17 @@ e2e() {
 	STOWAGE_BIN=$TOP/build/cmd/stowage run_bats e2e.log "$TOP/tests/e2e"
 }
 
+# What `conformance` and `e2e` do, over a bucket of a Ceph gateway. The tests named TestS3 bring servers of their
+# own, and are among the others in `conformance`.
+s3() {
+	local over=("$TOP/tests/suite/s3.sh" rgw)
+	section "S3: conformance over a Ceph gateway"
+	conformance_build || return 0
+	STOWAGE_BIN=$TOP/build/cmd/stowage run_conformance s3-conformance.log -test.run "$NOT_S3"
+	section "S3: end to end with a bucket"
+	STOWAGE_E2E_STORE=s3 STOWAGE_BIN=$TOP/build/cmd/stowage run_bats s3-e2e.log "$TOP/tests/e2e"
+}
+
 asan() {
 	section "AddressSanitizer and UndefinedBehaviorSanitizer (clang): unit tests, suite, fuzz corpus"
 	export ASAN_OPTIONS=abort_on_error=0:detect_leaks=1
@@ -227,7 +241,8 @@ tsan() {
 	conformance_build || return 0
 	TSAN_OPTIONS+=":suppressions=$TOP/build-tsan/suppressions" STOWAGE_PRELOAD=$TOP/build-tsan/tsan_grpc.so \
 		STOWAGE_BIN=$TOP/build-tsan/cmd/stowage STOWAGE_SLOW=5 \
-		STOWAGE_CRASH_ROUNDS=$((${STOWAGE_CRASH_ROUNDS:-60} / 12)) run_conformance tsan-conformance.log
+		STOWAGE_CRASH_ROUNDS=$((${STOWAGE_CRASH_ROUNDS:-60} / 12)) run_conformance tsan-conformance.log \
+		-test.run "$NOT_S3|^TestS3[^F]" # faults are timeouts, mostly, which are five times as long here
 }
 
 # --- the whole -------------------------------------------------------------------------------------------
@@ -235,10 +250,10 @@ tsan() {
 "$TOP/scripts/deps.sh" test
 ulimit -c 0
 sections=("$@")
-((${#sections[@]} > 0)) || sections=(release servers conformance e2e asan tsan)
+((${#sections[@]} > 0)) || sections=(release servers conformance e2e s3 asan tsan)
 for s in "${sections[@]}"; do
 	case $s in
-	release | servers | conformance | e2e | asan | tsan) "$s" ;;
+	release | servers | conformance | e2e | s3 | asan | tsan) "$s" ;;
 	*) die "there is no section $s" ;;
 	esac
 done

@@ -123,6 +123,7 @@ advice() { jq -r --arg step "$1" '.steps[] | select(.step == $step) | .advice //
 	bucket 'secret_key="wrong"'
 	run -1 --separate-stderr stowage check --format json
 	[ "$(result bucket)" = failed ]
+	[[ $output == *SignatureDoesNotMatch* && $(advice bucket) == *"secret key"* ]]
 }
 
 @test "commands that are for local bytes say so" {
