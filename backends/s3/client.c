@@ -299,7 +299,9 @@ int s3_delete(struct s3_client *c, const char *key, struct stow_err *err)
 
 void client_op_begin(struct s3_op *op, struct request *r)
 {
+	lock_take(&r->env->lock);
 	op->request = r;
+	lock_release(&r->env->lock);
 	request_start(r);
 }
 

@@ -83,7 +83,8 @@ int s3_head(struct s3_client *c, const char *key, struct s3_object *ret_o, struc
 int s3_get(struct s3_client *c, const char *key, const char *etag, uint64_t off, size_t n, void *to,
 	   struct stow_err *err) MUST_CHECK;
 
-/* S3_PUT_MAX bytes at most. ret_o (may be NULL) has the size sent, and the ETag. */
+/* S3_PUT_MAX bytes at most. ret_o (may be NULL) has the size sent, and the ETag. With S3_IF_ABSENT the
+ * ALREADY_EXISTS may speak of our own bytes, where a first answer was lost. */
 int s3_put(struct s3_client *c, const char *key, const struct s3_body *body, unsigned flags,
 	   struct s3_object *ret_o, struct stow_err *err) MUST_CHECK;
 
@@ -111,6 +112,8 @@ struct s3_part {
 	struct digest sha256; /* DIGEST_NONE where it was not sent with the part */
 };
 
+/* Where an answer is lost and the request goes out again, an upload stays behind that nobody knows: what the
+ * bucket's rule for incomplete uploads is there for. */
 int s3_upload_create(struct s3_client *c, const char *key, char ret_id[S3_UPLOAD_ID_MAX + 1],
 		     struct stow_err *err) MUST_CHECK;
 
@@ -163,7 +166,8 @@ void s3_get_start(struct s3_client *c, struct s3_op *op, const char *key, const 
  * computed. */
 void s3_upload_part_start(struct s3_client *c, struct s3_op *op, const struct s3_upload *u, unsigned number,
 			  const struct s3_body *body);
-/* Makes it end soon, as CANCELLED unless it has ended. The op must be alive; not from its own `done`. */
+/* Makes it end soon, as CANCELLED unless it has ended. The op must be alive: started, and `done` has not
+ * freed it. */
 void s3_op_cancel(struct s3_client *c, struct s3_op *op);
 
 /* --- for `stowage check` --- */

@@ -17,11 +17,11 @@ void http_response_free(struct http_response *r)
 
 const char *http_header(const struct http_response *r, const char *name)
 {
-	const char *line = (const char *)r->headers.p, *end = line + r->headers.len;
+	const char *lines = (const char *)r->headers.p;
 	size_t n = strlen(name);
 
-	for (; line < end; line += strlen(line) + 1)
-		if (strncasecmp(line, name, n) == 0 && line[n] == ':')
-			return line + n + 1;
+	for (size_t at = 0; at < r->headers.len; at += strlen(lines + at) + 1)
+		if (strncasecmp(lines + at, name, n) == 0 && lines[at + n] == ':')
+			return lines + at + n + 1;
 	return NULL;
 }

@@ -139,6 +139,12 @@ static void finish_failed(struct request *r)
 	finish(r, -1);
 }
 
+static void finish_cancelled(struct request *r)
+{
+	(void)stow_fail(&r->err, STOW_CANCELLED, "cancelled");
+	finish_failed(r);
+}
+
 static const struct {
 	const char *code;
 	enum stow_code as;
@@ -391,8 +397,7 @@ static void on_answer(struct http_transfer *t)
 	}
 	v = retry_judge(&o);
 	if (is_cancelled(r)) {
-		(void)stow_fail(&r->err, STOW_CANCELLED, "cancelled");
-		finish_failed(r);
+		finish_cancelled(r);
 	} else if (repaired(r, v, dated, off_ns)) {
 		try_again_in(r, 0);
 	} else if (may_retry(r, v)) {
@@ -538,17 +543,27 @@ static void fill_transfer(struct request *r)
 	r->t.done = on_answer;
 }
 
-static void attempt(struct request *r)
+/* Hands it over, unless it has been cancelled. Under the lock, so that whoever cancels it either comes
+ * first or finds the transfer there; afterwards the request may be gone. */
+static bool submit(struct request *r)
 {
 	struct request_env *s = r->env;
-	struct http *http = s->http;
-	bool cancelled, inside = http_on_thread(http);
 
+	LOCK_SCOPE(&s->lock);
+	if (r->cancelled)
+		return false;
+	http_submit(s->http, &r->t);
+	return true;
+}
+
+static void attempt(struct request *r)
+{
 	CHECK_OBJ(r, REQUEST_MAGIC);
-	cancelled = is_cancelled(r);
-	if (cancelled && !r->failed)
-		(void)stow_fail(&r->err, STOW_CANCELLED, "cancelled");
-	if (cancelled || r->failed) {
+	if (!r->failed && is_cancelled(r)) {
+		finish_cancelled(r);
+		return;
+	}
+	if (r->failed) {
 		finish_failed(r);
 		return;
 	}
@@ -570,13 +585,8 @@ static void attempt(struct request *r)
 	if (r->begin != NULL)
 		r->begin(r);
 	fill_transfer(r);
-	http_submit(http, &r->t);
-	/* On the transfer thread the request is alive still. Whoever cancelled it between the look above
-	 * and the submit has found nothing to cancel. */
-	if (!inside)
-		return;
-	if (is_cancelled(r))
-		http_cancel(http, &r->t);
+	if (!submit(r))
+		finish_cancelled(r);
 }
 
 void request_start(struct request *r)

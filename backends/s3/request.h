@@ -64,7 +64,7 @@ enum { REQUEST_PAIRS = 24, REQUEST_TEXT_MAX = 32 * 1024 };
 
 enum request_flags {
 	REQUEST_IF_ABSENT = 1,  /* If-None-Match is sent: 412 is ALREADY_EXISTS */
-	REQUEST_LATE_ERROR = 2, /* a 2xx may have an error for a body; its status may take long */
+	REQUEST_LATE_ERROR = 2, /* a 2xx may have an error for a body */
 	REQUEST_TAKES_TIME = 4, /* no limit but the one on all of it */
 };
 

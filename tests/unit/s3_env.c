@@ -7,10 +7,13 @@
 static void answer(void *arg, const struct env_request *req, struct env_answer *a)
 {
 	struct s3_env *e = arg;
-	unsigned i = atomic_fetch_add(&e->seen_n, 1);
-	const struct s3_step *s = &e->steps[i < e->steps_n ? i : e->steps_n - 1];
+	const struct s3_step *s;
 	struct stow_err err;
+	unsigned i;
 
+	(void)pthread_mutex_lock(&e->lock);
+	i = atomic_fetch_add(&e->seen_n, 1);
+	s = &e->steps[i < e->steps_n ? i : e->steps_n - 1];
 	MUST(i < S3_ENV_SEEN && e->steps_n > 0);
 	e->seen[i] = x_asprintf("%s%.*s", req->head, (int)(req->body_n < 4000 ? req->body_n : 0),
 				req->body != NULL ? (const char *)req->body : "");
@@ -21,6 +24,7 @@ static void answer(void *arg, const struct env_request *req, struct env_answer *
 		MUST(buf_printf(&a->text, &err, "HTTP/1.1 %s\r\n%s\r\n", s->status, s->headers) == 0);
 	else
 		env_say(a, s->status, s->headers != NULL ? s->headers : "", s->body != NULL ? s->body : "");
+	(void)pthread_mutex_unlock(&e->lock);
 }
 
 static int get_creds(void *arg, struct s3_creds *ret_c, struct stow_err *err)
@@ -79,6 +83,7 @@ void s3_env_init(struct s3_env *e)
 				     .stall_timeout = 5 * NSEC_PER_SEC,
 				     .request_timeout = 20 * NSEC_PER_SEC,
 				     .max_attempts = 4 } };
+	(void)pthread_mutex_init(&e->lock, NULL);
 	e->server = http_env_new(answer, e);
 	(void)snprintf(e->endpoint, sizeof(e->endpoint), "http://%s", http_env_host(e->server));
 	e->o.endpoint = e->endpoint;
@@ -106,10 +111,13 @@ static void forget(struct s3_env *e)
 
 void s3_env_script(struct s3_env *e, const struct s3_step *steps, size_t n)
 {
+	/* A request that was cancelled may be with the server still. */
+	(void)pthread_mutex_lock(&e->lock);
 	forget(e);
 	free((void *)(uintptr_t)e->steps);
 	e->steps = memcpy(x_calloc(n, sizeof(*steps)), steps, n * sizeof(*steps));
 	e->steps_n = n;
+	(void)pthread_mutex_unlock(&e->lock);
 }
 
 void s3_env_end(struct s3_env *e)
@@ -120,6 +128,7 @@ void s3_env_end(struct s3_env *e)
 	assert_int_equal(e->held, 0);
 	forget(e);
 	free((void *)(uintptr_t)e->steps);
+	(void)pthread_mutex_destroy(&e->lock);
 }
 
 const char *s3_env_header(struct s3_env *e, unsigned i, const char *name)

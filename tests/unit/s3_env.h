@@ -7,6 +7,8 @@
 #include "backends/s3/request.h"
 #include "tests/unit/http_env.h"
 
+#include <pthread.h>
+
 struct s3_step {
 	const char *status;         /* "200 OK" */
 	const char *headers, *body; /* NULL: none */
@@ -25,6 +27,7 @@ struct s3_env {
 	struct s3_options o; /* may be changed before s3_env_start */
 	char endpoint[64];
 
+	pthread_mutex_t lock; /* guards the script and what has been seen */
 	/* The last step is repeated. Set before the requests that it answers. */
 	const struct s3_step *steps;
 	size_t steps_n;

@@ -15,7 +15,7 @@
 static int read_abc(void *arg, uint64_t off, void *to, size_t n, struct stow_err *err)
 {
 	(void)arg, (void)err;
-	memcpy(to, "abc" + off, n);
+	memcpy(to, &"abc"[off], n);
 	return 0;
 }
 

@@ -64,6 +64,7 @@ static void cancelled_transfers_end_wherever_they_are(void **state)
 	enum { MANY = 10 };
 	struct counted c[MANY];
 	struct http_pair e;
+	struct http_request silent;
 	char url[128];
 	sem_t done;
 	int64_t start;
@@ -71,10 +72,10 @@ static void cancelled_transfers_end_wherever_they_are(void **state)
 	(void)state;
 	(void)sem_init(&done, 0, 0);
 	pair_start(&e, pair_misbehave, NULL, &pair_four);
+	silent = pair_get_path(&e, url, "/silent");
+	silent.total_ns = 0;
 	for (int i = 0; i < MANY; i++) {
-		c[i] = (struct counted){ { .req = pair_get_path(&e, url, "/silent"), .done = post_done },
-					 &done };
-		c[i].t.req.total_ns = 0;
+		c[i] = (struct counted){ { .req = silent, .done = post_done }, &done };
 		http_submit(e.http, &c[i].t);
 	}
 	usleep(20000);
