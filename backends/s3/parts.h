@@ -1,15 +1,15 @@
 /* How a blob is cut into the parts of a multipart upload. Pure.
  *
- * The first thousand parts have the chosen size, the next thousand twice that, the third four times, and
- * so on, as far as S3 allows (5 GiB). So a part's place follows from its number alone, also where nobody
- * knows yet how long the blob will be; and 10 000 parts of 5 MiB at the start hold what S3 allows for an
- * object, 5 TiB. */
+ * The first 900 parts have the chosen size, the next 900 twice that, the third four times, and so on, as
+ * far as S3 allows (5 GiB). So a part's place follows from its number alone, also where nobody knows yet
+ * how long the blob will be; and 10 000 parts, of 5 MiB at the start, hold what S3 allows for an object,
+ * 5 TiB. */
 #ifndef STOWAGE_BACKENDS_S3_PARTS_H
 #define STOWAGE_BACKENDS_S3_PARTS_H
 
 #include "backends/s3/client.h"
 
-enum { PARTS_STEP = 1000 };
+enum { PARTS_STEP = 900 };
 
 /* Bytes of the part `number` (from 1 on), if it is not the last one. */
 static inline uint64_t part_length(uint64_t first, unsigned number)

@@ -22,31 +22,31 @@ static void parts_follow_one_another(void **state)
 	}
 }
 
-static void they_grow_by_the_thousand(void **state)
+static void they_grow_by_and_by(void **state)
 {
 	(void)state;
 	assert_int_equal(part_length(16 * MIB, 1), 16 * MIB);
-	assert_int_equal(part_length(16 * MIB, 1000), 16 * MIB);
-	assert_int_equal(part_length(16 * MIB, 1001), 32 * MIB);
-	assert_int_equal(part_length(16 * MIB, 2001), 64 * MIB);
-	assert_int_equal(part_offset(16 * MIB, 1001), 16000 * MIB);
-	assert_int_equal(part_length(3 * GIB, 1001), S3_PUT_MAX);
+	assert_int_equal(part_length(16 * MIB, 900), 16 * MIB);
+	assert_int_equal(part_length(16 * MIB, 901), 32 * MIB);
+	assert_int_equal(part_length(16 * MIB, 1801), 64 * MIB);
+	assert_int_equal(part_offset(16 * MIB, 901), 900 * 16 * MIB);
+	assert_int_equal(part_length(3 * GIB, 901), S3_PUT_MAX);
 }
 
 static void count_is_that_of_the_last_byte(void **state)
 {
-	const uint64_t step = 5000 * MIB; /* of the first thousand */
+	const uint64_t step = 900 * 5 * MIB; /* that do not grow */
 
 	(void)state;
 	assert_int_equal(part_count(5 * MIB, 0), 1);
 	assert_int_equal(part_count(5 * MIB, 1), 1);
 	assert_int_equal(part_count(5 * MIB, 5 * MIB), 1);
 	assert_int_equal(part_count(5 * MIB, 5 * MIB + 1), 2);
-	assert_int_equal(part_count(5 * MIB, step), 1000);
-	assert_int_equal(part_count(5 * MIB, step + 1), 1001);
-	assert_int_equal(part_count(5 * MIB, step + 10 * MIB), 1001);
-	assert_int_equal(part_count(5 * MIB, step + 10 * MIB + 1), 1002);
-	assert_in_range(part_count(5 * MIB, S3_OBJECT_MAX), 9001, S3_PARTS_MAX);
+	assert_int_equal(part_count(5 * MIB, step), 900);
+	assert_int_equal(part_count(5 * MIB, step + 1), 901);
+	assert_int_equal(part_count(5 * MIB, step + 10 * MIB), 901);
+	assert_int_equal(part_count(5 * MIB, step + 10 * MIB + 1), 902);
+	assert_in_range(part_count(5 * MIB, S3_OBJECT_MAX), 8101, S3_PARTS_MAX);
 	assert_int_equal(part_count(5 * MIB, UINT64_MAX), S3_PARTS_MAX + 1);
 }
 
@@ -54,7 +54,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(parts_follow_one_another),
-		cmocka_unit_test(they_grow_by_the_thousand),
+		cmocka_unit_test(they_grow_by_and_by),
 		cmocka_unit_test(count_is_that_of_the_last_byte),
 	};
 
