@@ -351,11 +351,9 @@ static void try_again_in(struct request *r, int64_t ns)
 	http_after(s->http, &r->timer, r->cancelled ? 0 : ns);
 }
 
-/* Whether it has been cancelled; it does not wait any more. */
 static bool is_cancelled(struct request *r)
 {
 	LOCK_SCOPE(&r->env->lock);
-	r->waiting = false;
 	return r->cancelled;
 }
 
@@ -413,7 +411,13 @@ static void on_answer(struct http_transfer *t)
 static void on_timer(struct http_timer *timer)
 {
 	struct request *r = CONTAINER_OF(timer, struct request, timer);
+	struct request_env *s = r->env;
 
+	/* A cancel may have set the timer again since it ran out, and the request may be about to end. */
+	lock_take(&s->lock);
+	r->waiting = false;
+	(void)http_timer_stop(s->http, timer);
+	lock_release(&s->lock);
 	attempt(r);
 }
 

@@ -1,4 +1,5 @@
 /* What a request does with the answers that it gets. */
+#include "backends/s3/client_internal.h"
 #include "content/base/clock.h"
 #include "content/base/mem.h"
 #include "tests/unit/s3_env.h"
@@ -458,6 +459,39 @@ static void operations_can_be_cancelled(void **state)
 	s3_env_end(&e);
 }
 
+/* Between the back-off's end and the next attempt: a timer that is set then must not outlive the request. */
+static void a_cancel_may_meet_the_timer(void **state)
+{
+	struct s3_env e;
+	struct waited w;
+	char to[10];
+
+	(void)state;
+	s3_env_init(&e);
+	s3_env_start(&e);
+	for (int i = 0; i < 3; i++) {
+		SCRIPT(&e, { .status = "500 Internal" });
+		start_range(&e, &w, to);
+		while (atomic_load(&e.seen_n) == 0)
+			usleep(1000);
+		usleep(10000); /* the answer has been looked at */
+		/* The back-off is 100 ms at most; whoever waits for the lock now has been woken by it. */
+		lock_take(&e.client->env.lock);
+		usleep(150000);
+		if (w.op.request != NULL)
+			request_cancel_locked(w.op.request);
+		lock_release(&e.client->env.lock);
+		wait_for(&w);
+		assert_int_equal(w.op.err.code, STOW_CANCELLED);
+		/* The thread goes through its timers. */
+		SCRIPT(&e, OK_RANGE);
+		start_range(&e, &w, to);
+		wait_for(&w);
+		assert_int_equal(w.op.result, 0);
+	}
+	s3_env_end(&e);
+}
+
 /* Whenever the cancel comes, the operation ends once, in one way or the other. */
 static void cancels_race_with_answers(void **state)
 {
@@ -494,6 +528,7 @@ int main(void)
 		cmocka_unit_test(regions_are_followed_once),
 		cmocka_unit_test(regions_that_are_none_are_not_followed),
 		cmocka_unit_test(operations_can_be_cancelled),
+		cmocka_unit_test(a_cancel_may_meet_the_timer),
 		cmocka_unit_test(cancels_race_with_answers),
 	};
 
