@@ -151,7 +151,7 @@ refused() {
 	sed -i "$2" "$RUN/stowage.toml"
 	: >"$RUN/stowage.log"
 	if (stowage_start) 2>/dev/null; then
-		CTR_TIMEOUT=60 run sctr content ingest two <<<"other bytes"
+		CTR_TIMEOUT=60 run sctr content ingest "two-$1" <<<"other bytes" # another ref each time: what has failed is parked
 		[[ $status != 0 ]]
 	else
 		output=$(<"$RUN/stowage.log")
