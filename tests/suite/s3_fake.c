@@ -298,8 +298,7 @@ int s3_head(struct s3_client *c UNUSED, const char *key, struct s3_object *ret_o
 	return 0;
 }
 
-int s3_get(struct s3_client *c UNUSED, const char *key, const char *etag, uint64_t off, size_t n, void *to,
-	   struct stow_err *err)
+static int get(const char *key, const char *etag, uint64_t off, size_t n, void *to, struct stow_err *err)
 {
 	const struct object_entry *o;
 
@@ -309,7 +308,7 @@ int s3_get(struct s3_client *c UNUSED, const char *key, const char *etag, uint64
 	o = object_get(key);
 	if (o == NULL)
 		return op_fail(FAKE_GET, key, STOW_NOT_FOUND, err);
-	if (etag != NULL && *etag != '\0' && strcmp(etag, o->bytes.etag) != 0)
+	if (*etag != '\0' && strcmp(etag, o->bytes.etag) != 0)
 		return op_fail(FAKE_GET, key, STOW_FAILED_PRECONDITION, err);
 	if (off + n > o->bytes.n)
 		return op_fail(FAKE_GET, key, STOW_OUT_OF_RANGE, err);
@@ -538,7 +537,7 @@ static void run(struct job *j)
 	if (atomic_load(&r->cancelled))
 		op->result = stow_fail(&op->err, STOW_CANCELLED, "cancelled");
 	else if (r->to != NULL)
-		op->result = s3_get(NULL, r->key, r->etag, r->off, r->n, r->to, &op->err);
+		op->result = get(r->key, r->etag, r->off, r->n, r->to, &op->err);
 	else
 		op->result = upload_part(r, &op->part, &op->err);
 	/* The op's holder may free it from `done` on. */
