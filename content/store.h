@@ -77,7 +77,8 @@ const char *blob_info_field(const void *subject, const char *first, const char *
 int store_list(struct store *s, const struct filter *f, struct digest *cursor, size_t max,
 	       meta_blob_visit *visit, void *arg, bool *ret_end, struct stow_err *err) MUST_CHECK;
 
-/* Row and bytes go, in this order. Readers that have it open finish. */
+/* Row and bytes go, in this order; where the backend fails, the row comes back. Readers that have it open
+ * finish. */
 int store_delete(struct store *s, const struct digest *d, struct stow_err *err) MUST_CHECK;
 
 /* Number and bytes of all blobs. Does not block. */

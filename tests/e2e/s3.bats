@@ -151,7 +151,8 @@ refused() {
 	sed -i "$2" "$RUN/stowage.toml"
 	: >"$RUN/stowage.log"
 	if (stowage_start) 2>/dev/null; then
-		CTR_TIMEOUT=60 run sctr content ingest two <<<"other bytes"
+		# Another ref each time: what has failed is parked.
+		CTR_TIMEOUT=60 run sctr content ingest "two-$1" <<<"other bytes"
 		[[ $status != 0 ]]
 	else
 		output=$(<"$RUN/stowage.log")
@@ -167,6 +168,7 @@ refused() {
 	refused SignatureDoesNotMatch 's/^secret_key = .*/secret_key = "wrong"/' "$BUCKET"
 	refused InvalidAccessKeyId 's/^access_key = .*/access_key = "NOBODY"/' "$BUCKET"
 	refused NoSuchBucket 's/^bucket = .*/bucket = "no-such-bucket"/' no-such-bucket
+	end stowage
 	stowage_start
 	store_is_sound
 }
