@@ -316,6 +316,12 @@ static int get(const char *key, const char *etag, uint64_t off, size_t n, void *
 	return 0;
 }
 
+int s3_get(struct s3_client *c UNUSED, const char *key, const char *etag, uint64_t off, size_t n, void *to,
+	   struct stow_err *err)
+{
+	return get(key, etag != NULL ? etag : "", off, n, to, err);
+}
+
 /* All bytes of a body, read in pieces as a connection would. */
 static int drain(const struct s3_body *body, uint8_t **ret_p, struct stow_err *err)
 {
