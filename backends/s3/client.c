@@ -362,7 +362,7 @@ int s3_presign(struct s3_client *c, const char *key, unsigned expires_s, char *o
 	int result;
 
 	CHECK_OBJ(c, CLIENT_MAGIC);
-	if (c->creds.get(c->creds.arg, &creds, err) < 0)
+	if (c->creds.get(c->creds.arg, &creds, err) != 0)
 		return -1;
 	buf_init(&b, size);
 	result = presign(c, key, expires_s, &creds, &b, err);

@@ -76,6 +76,7 @@ enum s3_flags {
 
 /* --- objects --- */
 
+/* NOT_FOUND may also mean that there is no bucket, or no S3 at all: the answer cannot say it. */
 int s3_head(struct s3_client *c, const char *key, struct s3_object *ret_o, struct stow_err *err) MUST_CHECK;
 
 /* Exactly `n` bytes (at least 1) at `off` into `to`: all of them, or a failure. `etag`, unless NULL or

@@ -355,7 +355,7 @@ void creds_freep(struct creds **c)
 
 /* --- use --- */
 
-/* The credentials of the moment, or why there are none. Sees to it that there will be. */
+/* As creds_get(). Sees to it that there will be some. */
 static int get_locked(struct creds *c, const struct creds_snapshot **ret_s, struct stow_err *err)
 {
 	LOCK_ASSERT(&c->lock);
@@ -371,8 +371,9 @@ static int get_locked(struct creds *c, const struct creds_snapshot **ret_s, stru
 		*err = c->error;
 		return -1;
 	}
-	return stow_fail(err, STOW_UNAVAILABLE, "credentials from the %s are being asked for",
-			 c->provider->name);
+	(void)stow_fail(err, STOW_UNAVAILABLE, "credentials from the %s are being asked for",
+			c->provider->name);
+	return 1;
 }
 
 int creds_get(struct creds *c, const struct creds_snapshot **ret_s, struct stow_err *err)
@@ -388,11 +389,13 @@ int creds_wait(struct creds *c, int64_t until_ns, struct stow_err *err)
 	CHECK_OBJ(c, CREDS_MAGIC);
 	LOCK_SCOPE(&c->lock);
 
-	while (get_locked(c, &s, err) < 0) {
-		if (c->failed || !lock_wait_until(&c->lock, &c->changed, until_ns))
+	for (;;) {
+		int r = get_locked(c, &s, err);
+		if (r <= 0)
+			return r;
+		if (!lock_wait_until(&c->lock, &c->changed, until_ns))
 			return -1;
 	}
-	return 0;
 }
 
 void creds_refresh(struct creds *c, const struct creds_snapshot *failed)
@@ -443,8 +446,9 @@ int creds_explain(struct creds *c, struct buf *b, struct stow_err *err)
 static int source_get(void *arg, struct s3_creds *ret, struct stow_err *err)
 {
 	const struct creds_snapshot *s = NULL;
-	if (creds_get(arg, &s, err) < 0)
-		return -1;
+	int r = creds_get(arg, &s, err);
+	if (r != 0)
+		return r;
 	ret->key = (struct sigv4_key){
 		.access_key = s->access_key,
 		.secret_key = s->secret_key,

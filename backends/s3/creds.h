@@ -47,10 +47,9 @@ int creds_new(const struct s3_options *o, const char *region, struct http *http,
 void creds_free(struct creds *c); /* NULL is a no-op */
 void creds_freep(struct creds **c);
 
-/* The credentials of the moment, never waiting for anything. Where there are none the last failure:
- * PERMISSION_DENIED, FAILED_PRECONDITION, or UNAVAILABLE, which is worth another try soon and is also what
- * it says while they are being asked for. Never another code: no blob is missing or damaged for want of
- * keys. */
+/* The credentials of the moment, never waiting for anything. 1 while there are none but they are being asked
+ * for, with *err UNAVAILABLE saying so. -1 with the last failure where that has failed: PERMISSION_DENIED,
+ * FAILED_PRECONDITION, or UNAVAILABLE. Never another code: no blob is missing or damaged for want of keys. */
 int creds_get(struct creds *c, const struct creds_snapshot **ret_s, struct stow_err *err) MUST_CHECK;
 const struct creds_snapshot *creds_ref(const struct creds_snapshot *s);
 void creds_unref(const struct creds_snapshot *s); /* NULL is a no-op */
@@ -61,8 +60,7 @@ void creds_unrefp(const struct creds_snapshot **s);
 int creds_wait(struct creds *c, int64_t until_ns, struct stow_err *err) MUST_CHECK;
 
 /* S3 did not accept these credentials any longer (ExpiredToken and the like). If they are still the
- * ones of the moment, a refresh is started, and creds_get fails with UNAVAILABLE until it is done. Does
- * not wait. */
+ * ones of the moment, a refresh is started, and creds_get gives 1 until it is done. Does not wait. */
 void creds_refresh(struct creds *c, const struct creds_snapshot *failed);
 
 /* The same as the client takes it; borrows `c`. */

@@ -1,5 +1,6 @@
 #include "backends/s3/reader.h"
 
+#include "backends/s3/s3_internal.h"
 #include "content/backend.h"
 #include "content/base/clock.h"
 #include "content/base/lock.h"
@@ -489,7 +490,7 @@ static int object_reopen(struct object *o, uint64_t generation, struct stow_err 
 {
 	struct s3_object now;
 
-	if (s3_head(o->reader->client, o->key, &now, err) < 0)
+	if (s3_head_sure(o->reader->client, o->key, 1, &now, err) < 0)
 		return -1;
 	if (now.size != o->size)
 		return stow_fail(err, STOW_DATA_LOSS, "s3: %s has %llu bytes now, but it had %llu", o->key,

@@ -181,8 +181,8 @@ static enum stow_code code_of(const struct request *r, int status)
 	case 401:
 	case 403:
 		return STOW_PERMISSION_DENIED;
-	case 404:
-		return STOW_NOT_FOUND;
+	case 404: /* what is missing is in the body, which HEAD has not: see s3_head() */
+		return strcmp(r->method, "HEAD") == 0 ? STOW_NOT_FOUND : STOW_FAILED_PRECONDITION;
 	case 405:
 	case 501:
 		return STOW_UNIMPLEMENTED;
@@ -425,15 +425,16 @@ static void on_timer(struct http_timer *timer)
 static int take_creds(struct request *r)
 {
 	const struct s3_creds_source *c = r->env->creds;
+	int result;
 
 	release_creds(r);
-	if (c->get(c->arg, &r->creds, &r->err) == 0) {
+	result = c->get(c->arg, &r->creds, &r->err);
+	if (result == 0) {
 		r->has_creds = true;
 		r->creds_until_ns = 0;
-		return 0;
 	}
-	if (r->err.code != STOW_UNAVAILABLE)
-		return -1;
+	if (result <= 0)
+		return result;
 	if (r->creds_until_ns == 0)
 		r->creds_until_ns = clock_mono_ns() + CREDS_WAIT;
 	if (clock_mono_ns() >= r->creds_until_ns)

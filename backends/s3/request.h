@@ -30,8 +30,8 @@ struct s3_creds {
  * may block. */
 struct s3_creds_source {
 	void *arg;
-	/* The ones to sign with now. UNAVAILABLE: none yet, and worth another try soon; any other failure
-	 * is the request's. */
+	/* The ones to sign with now: 0. None yet, but they are being asked for, so that another try soon may
+	 * find them: 1, with *err saying so. -1: the request's failure. */
 	int (*get)(void *arg, struct s3_creds *ret_c, struct stow_err *err);
 	/* The server does not take `failed` any longer: get newer ones meanwhile. NULL: there are none. */
 	void (*refresh)(void *arg, const struct s3_creds *failed);

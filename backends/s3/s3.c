@@ -77,15 +77,33 @@ int s3_fail(struct stow_err *err)
 	return -1;
 }
 
-int s3_head_sure(struct s3 *s, const char *key, unsigned looks, struct s3_object *ret_o, struct stow_err *err)
+/* An answer to HEAD has no body: its 404 may be the bucket's, or that of a server which knows no S3. One to
+ * GET says what is missing. */
+static int ask_why(struct s3_client *c, const char *key, struct s3_object *ret_o, struct stow_err *err)
+{
+	uint8_t byte;
+
+	if (s3_get(c, key, NULL, 0, 1, &byte, err) < 0 && err->code != STOW_OUT_OF_RANGE)
+		return -1;
+	if (s3_head(c, key, ret_o, err) == 0)
+		return 0;
+	if (err->code == STOW_NOT_FOUND)
+		err->code = STOW_UNAVAILABLE; /* it comes and goes */
+	return -1;
+}
+
+int s3_head_sure(struct s3_client *c, const char *key, unsigned looks, struct s3_object *ret_o,
+		 struct stow_err *err)
 {
 	struct timespec pause = { .tv_nsec = 50 * NSEC_PER_MSEC };
 
 	for (unsigned look = 1;; look++) {
-		if (s3_head(s->client, key, ret_o, err) == 0)
+		if (s3_head(c, key, ret_o, err) == 0)
 			return 0;
-		if (err->code != STOW_NOT_FOUND || look >= looks)
+		if (err->code != STOW_NOT_FOUND)
 			return -1;
+		if (look >= looks)
+			return ask_why(c, key, ret_o, err);
 		(void)nanosleep(&pause, NULL);
 		pause.tv_nsec *= 2;
 	}
@@ -107,7 +125,7 @@ static int head_blob(struct s3 *s, const struct digest *d, const char *key, unsi
 {
 	char text[DIGEST_STR_MAX];
 
-	if (s3_head_sure(s, key, looks, ret_o, err) == 0)
+	if (s3_head_sure(s->client, key, looks, ret_o, err) == 0)
 		return 0;
 	if (err->code == STOW_NOT_FOUND && sure_missing(s, key, ret_o, err) == 0)
 		return 0;

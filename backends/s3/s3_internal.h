@@ -49,8 +49,9 @@ char *s3_blob_key(const struct s3 *s, const struct digest *d);
 bool s3_key_digest(const struct s3 *s, const char *key, struct digest *ret_d);
 
 /* The object of that key, but NOT_FOUND only if so many looks have not found it, with pauses in between: for
- * one that must be there, in a bucket whose answers may lag behind its writes. */
-int s3_head_sure(struct s3 *s, const char *key, unsigned looks, struct s3_object *ret_o,
+ * one that must be there, in a bucket whose answers may lag behind its writes. And only if the server has
+ * said that it is the key which is missing: a store that hears NOT_FOUND forgets the blob. */
+int s3_head_sure(struct s3_client *c, const char *key, unsigned looks, struct s3_object *ret_o,
 		 struct stow_err *err) MUST_CHECK;
 
 /* A failure of the client as the store has to hear of it: what has no meaning there (FAILED_PRECONDITION

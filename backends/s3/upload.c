@@ -183,7 +183,7 @@ static int check_size(struct upload *u, uint64_t size, struct stow_err *err)
 {
 	struct s3_object o;
 
-	if (s3_head_sure(u->s, u->key, COMPLETED_LOOKS, &o, err) < 0)
+	if (s3_head_sure(u->s->client, u->key, COMPLETED_LOOKS, &o, err) < 0)
 		return -1;
 	if (o.size == size)
 		return 0;

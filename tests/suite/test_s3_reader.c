@@ -2,6 +2,7 @@
  * changes; on a bucket in memory. */
 #include "backends/s3/client.h"
 #include "backends/s3/reader.h"
+#include "backends/s3/s3_internal.h"
 #include "backends/s3/session.h"
 #include "content/base/mem.h"
 #include "tests/suite/s3_fake.h"
@@ -259,6 +260,24 @@ static void closing_does_not_wait(void **state)
 	object_close(TAKE(env.o)); /* what is under way is cancelled; teardown frees the reader */
 }
 
+/* NOT_FOUND makes a store forget the blob: HEAD's alone, which a missing bucket gives too, is not enough. */
+static void missing_only_if_the_key_is(void **state UNUSED)
+{
+	struct s3_client *c = env.session->client;
+	struct s3_object o;
+	struct stow_err err;
+
+	expect_fail(s3_head_sure(c, "absent", 1, &o, &err), &err, STOW_NOT_FOUND);
+	fake_fail(FAKE_GET, 1, 1, STOW_FAILED_PRECONDITION);
+	expect_fail(s3_head_sure(c, "absent", 1, &o, &err), &err, STOW_FAILED_PRECONDITION);
+	expect_ok(s3_head_sure(c, "key", 1, &o, &err), &err);
+	/* It came meanwhile; or it comes and goes. */
+	fake_fail(FAKE_HEAD, 1, 1, STOW_NOT_FOUND);
+	expect_ok(s3_head_sure(c, "key", 1, &o, &err), &err);
+	fake_fail(FAKE_HEAD, 1, 2, STOW_NOT_FOUND);
+	expect_fail(s3_head_sure(c, "key", 1, &o, &err), &err, STOW_UNAVAILABLE);
+}
+
 int main(void)
 {
 #define CASE(f)                                                                                              \
@@ -281,6 +300,7 @@ int main(void)
 		CASE(object_that_is_gone_is_not_found),
 		CASE(object_that_changes_for_ever_ends),
 		CASE(closing_does_not_wait),
+		CASE(missing_only_if_the_key_is),
 	};
 
 	return cmocka_run_group_tests_name("s3 reader", tests, NULL, NULL);

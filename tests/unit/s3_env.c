@@ -33,7 +33,8 @@ static int get_creds(void *arg, struct s3_creds *ret_c, struct stow_err *err)
 
 	if (atomic_load(&e->not_yet) > 0) {
 		atomic_fetch_sub(&e->not_yet, 1);
-		return stow_fail(err, STOW_UNAVAILABLE, "no credentials yet");
+		(void)stow_fail(err, STOW_UNAVAILABLE, "no credentials yet");
+		return 1;
 	}
 	if (e->refuse != STOW_OK)
 		return stow_fail(err, e->refuse, "no credentials at all");

@@ -37,7 +37,7 @@ struct s3_env {
 
 	/* Of the credentials. */
 	atomic_int generation, refreshes, held;
-	atomic_int not_yet; /* so many times UNAVAILABLE */
+	atomic_int not_yet; /* so many times they are being asked for */
 	enum stow_code refuse;
 	bool no_token;
 };

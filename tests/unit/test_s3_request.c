@@ -173,6 +173,9 @@ static void refusals_are_final(void **state)
 		{ "403 Forbidden", ERROR("QuotaExceeded"), STOW_RESOURCE_EXHAUSTED },
 		{ "404 Not Found", ERROR("NoSuchKey"), STOW_NOT_FOUND },
 		{ "404 Not Found", ERROR("NoSuchBucket"), STOW_FAILED_PRECONDITION },
+		{ "404 Not Found", ERROR("NoSuchTenant"), STOW_FAILED_PRECONDITION },
+		{ "404 Not Found", "<html>no S3</html>", STOW_FAILED_PRECONDITION },
+		{ "404 Not Found", "", STOW_FAILED_PRECONDITION },
 		{ "405 Method Not Allowed", ERROR("MethodNotAllowed"), STOW_UNIMPLEMENTED },
 		{ "501 Not Implemented", ERROR("NotImplemented"), STOW_UNIMPLEMENTED },
 		{ "400 Bad", ERROR("NotImplemented"), STOW_UNIMPLEMENTED },
@@ -321,6 +324,7 @@ static void credentials_are_waited_for(void **state)
 {
 	struct s3_env e;
 	struct stow_err err;
+	int64_t begin;
 
 	(void)state;
 	s3_env_init(&e);
@@ -332,6 +336,12 @@ static void credentials_are_waited_for(void **state)
 	e.refuse = STOW_FAILED_PRECONDITION;
 	assert_int_equal(head(&e, &err), -1);
 	expect_error(&err, STOW_FAILED_PRECONDITION, "s3: HeadObject layers/a/key: no credentials at all");
+	/* That it may be otherwise later is no reason to wait: the failure is known. */
+	e.refuse = STOW_UNAVAILABLE;
+	begin = clock_mono_ns();
+	assert_int_equal(head(&e, &err), -1);
+	assert_true(clock_mono_ns() - begin < 20 * NSEC_PER_SEC);
+	expect_error(&err, STOW_UNAVAILABLE, "s3: HeadObject layers/a/key: no credentials at all");
 	assert_int_equal(e.seen_n, 1);
 	s3_env_end(&e);
 }
