@@ -50,6 +50,7 @@ static void run(struct job *j)
 			break;
 		l->asked = false;
 		lock_release(&l->lock);
+		p.failed = false;
 		(void)!dir_each(l->dir, abort_one, &p, &ignored);
 	}
 	l->queued = false;

@@ -109,25 +109,12 @@ int s3_head_sure(struct s3_client *c, const char *key, unsigned looks, struct s3
 	}
 }
 
-/* Whether it is the object that is missing, and nothing greater: HEAD's answers have no body that could say
- * so, and a store that believes its blobs gone forgets them. -1 with NOT_FOUND if so. */
-static int sure_missing(struct s3 *s, const char *key, struct s3_object *ret_o, struct stow_err *err)
-{
-	char byte;
-
-	if (s3_get(s->client, key, NULL, 0, 1, &byte, err) < 0 && err->code != STOW_OUT_OF_RANGE)
-		return -1;
-	return s3_head(s->client, key, ret_o, err); /* it has just come; OUT_OF_RANGE: without a byte */
-}
-
 static int head_blob(struct s3 *s, const struct digest *d, const char *key, unsigned looks,
 		     struct s3_object *ret_o, struct stow_err *err)
 {
 	char text[DIGEST_STR_MAX];
 
 	if (s3_head_sure(s->client, key, looks, ret_o, err) == 0)
-		return 0;
-	if (err->code == STOW_NOT_FOUND && sure_missing(s, key, ret_o, err) == 0)
 		return 0;
 	digest_format(d, text);
 	if (err->code == STOW_NOT_FOUND)
