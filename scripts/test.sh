@@ -180,10 +180,10 @@ release() {
 }
 
 servers() {
-	section "the servers of the S3 tests, by themselves"
+	section "what measures and what plays the bucket, by themselves"
 	local status=0
 	logged servers-go.log '^--- |^panic|--- FAIL|_test\.go:' go_tool test -v -count=1 -vet=off -timeout 5m \
-		stowage/s3/{sigv4,strict,faults,identity,gateway} || status=$?
+		stowage/s3/{sigv4,strict,faults,identity,gateway} stowage/bench || status=$?
 	count_go "$LOGS/servers-go.log" "$status"
 	run_bats servers-bats.log "$TOP/tests/s3/servers.bats"
 }
