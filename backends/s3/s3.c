@@ -78,18 +78,15 @@ int s3_fail(struct stow_err *err)
 }
 
 /* An answer to HEAD has no body: its 404 may be the bucket's, or that of a server which knows no S3. One to
- * GET says what is missing. */
+ * GET says what is missing; if it is not the bucket, and the object is there after all, HEAD's word counts.
+ */
 static int ask_why(struct s3_client *c, const char *key, struct s3_object *ret_o, struct stow_err *err)
 {
 	uint8_t byte;
 
 	if (s3_get(c, key, NULL, 0, 1, &byte, err) < 0 && err->code != STOW_OUT_OF_RANGE)
 		return -1;
-	if (s3_head(c, key, ret_o, err) == 0)
-		return 0;
-	if (err->code == STOW_NOT_FOUND)
-		err->code = STOW_UNAVAILABLE; /* it comes and goes */
-	return -1;
+	return s3_head(c, key, ret_o, err);
 }
 
 int s3_head_sure(struct s3_client *c, const char *key, unsigned looks, struct s3_object *ret_o,

@@ -271,11 +271,11 @@ static void missing_only_if_the_key_is(void **state UNUSED)
 	fake_fail(FAKE_GET, 1, 1, STOW_FAILED_PRECONDITION);
 	expect_fail(s3_head_sure(c, "absent", 1, &o, &err), &err, STOW_FAILED_PRECONDITION);
 	expect_ok(s3_head_sure(c, "key", 1, &o, &err), &err);
-	/* It came meanwhile; or it comes and goes. */
+	/* It came meanwhile; or it came, and has gone. */
 	fake_fail(FAKE_HEAD, 1, 1, STOW_NOT_FOUND);
 	expect_ok(s3_head_sure(c, "key", 1, &o, &err), &err);
 	fake_fail(FAKE_HEAD, 1, 2, STOW_NOT_FOUND);
-	expect_fail(s3_head_sure(c, "key", 1, &o, &err), &err, STOW_UNAVAILABLE);
+	expect_fail(s3_head_sure(c, "key", 1, &o, &err), &err, STOW_NOT_FOUND);
 }
 
 int main(void)
