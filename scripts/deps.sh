@@ -27,7 +27,7 @@ case ${1:-} in
 build) want=("${build[@]}") ;;
 demo) want=("${build[@]}" "${demo[@]}") unpack=(tools) ;;
 test) want=("${build[@]}" "${demo[@]}" "${s3[@]}" "${go[@]}" "${checks[@]}") unpack=(tools ceph) ;;
-bench) want=("${build[@]}" "${demo[@]}" "${s3[@]}" "${go[@]}") unpack=(tools ceph) ;;
+bench) want=("${build[@]}" "${demo[@]}" "${s3[@]}" "${go[@]}" awscli) unpack=(tools ceph) ;;
 *)
 	echo "usage: $0 build|demo|test|bench" >&2
 	exit 2

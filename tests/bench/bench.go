@@ -67,6 +67,8 @@ type bench struct {
 	extra   []*server // started by a row for itself
 	refs    int
 	others  others
+
+	onBucket *bucket // nil until a row wants one
 }
 
 func newBench(ctx context.Context, o *options) (*bench, error) {
@@ -85,6 +87,10 @@ func newBench(ctx context.Context, o *options) (*bench, error) {
 func (b *bench) close() {
 	for _, s := range b.extra {
 		s.stop()
+	}
+	if b.onBucket != nil {
+		b.onBucket.close()
+		b.onBucket = nil
 	}
 	for _, p := range b.places {
 		for _, s := range p.servers {

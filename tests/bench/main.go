@@ -20,6 +20,8 @@ const (
 	gib = 1 << 30
 )
 
+const lastRow = 16
+
 type options struct {
 	rows    map[int]bool // nil for all
 	quick   bool
@@ -30,6 +32,7 @@ type options struct {
 	out         string
 
 	stowage, goproxy, floor, e2e string // programs
+	gateway, s3server, aws       string // of the rows on a bucket
 }
 
 func (o *options) parse() error {
@@ -45,13 +48,19 @@ func (o *options) parse() error {
 	flag.StringVar(&o.goproxy, "goproxy", "", "the `program` goproxy")
 	flag.StringVar(&o.floor, "floor", "", "the `program` floor")
 	flag.StringVar(&o.e2e, "e2e", "", "the `script` e2e.sh")
+	flag.StringVar(&o.gateway, "gateway", "", "the `script` rgw.sh")
+	flag.StringVar(&o.s3server, "s3server", "", "the `program` of the S3 tests' servers")
+	flag.StringVar(&o.aws, "aws", "", "the `program` aws")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		return fmt.Errorf("no arguments are expected: %q", flag.Args())
 	}
-	for _, f := range []string{o.tmpfs, o.disk, o.out, o.stowage, o.goproxy, o.floor, o.e2e} {
+	for _, f := range []string{
+		o.tmpfs, o.disk, o.out, o.stowage, o.goproxy, o.floor, o.e2e, o.gateway, o.s3server, o.aws,
+	} {
 		if f == "" {
-			return fmt.Errorf("-tmpfs, -disk, -out, -stowage, -goproxy, -floor and -e2e are all needed")
+			return fmt.Errorf("-tmpfs, -disk, -out, -stowage, -goproxy, -floor, -e2e, -gateway, -s3server and -aws " +
+				"are all needed")
 		}
 	}
 	if o.rounds < 0 {
@@ -73,8 +82,8 @@ func (o *options) parseRows(rows string) error {
 	o.rows = map[int]bool{}
 	for _, f := range strings.Split(rows, ",") {
 		n, err := strconv.Atoi(strings.TrimSpace(f))
-		if err != nil || n < 1 || n > 11 {
-			return fmt.Errorf("-rows %q: rows are 1 to 11, with commas between them", rows)
+		if err != nil || n < 1 || n > lastRow {
+			return fmt.Errorf("-rows %q: rows are 1 to %d, with commas between them", rows, lastRow)
 		}
 		o.rows[n] = true
 	}
@@ -116,6 +125,10 @@ func run(ctx context.Context, o *options) error {
 		{[]int{8}, b.lists},
 		{[]int{10}, b.memory},
 		{[]int{11}, b.endToEnd},
+		{[]int{12}, b.uploadsToBucket},
+		{[]int{13, 14}, b.readsFromBucket},
+		{[]int{15}, b.uploadMemory},
+		{[]int{16}, b.farBucket},
 	} {
 		if !o.wants(step.rows...) {
 			continue

@@ -95,44 +95,91 @@ func (t target) verdict(m *metric) string {
 func (b *bench) table() string {
 	var out strings.Builder
 	b.heading(&out)
-	widths := []int{2, 42, 5, 9, 11, 11, 11, 11, 19, 19, 0}
-	line := func(cells ...string) {
-		var l strings.Builder
-		for i, c := range cells {
-			if i >= 4 && i <= 7 {
-				c = padLeft(c, widths[i])
-			} else {
-				c = pad(c, widths[i])
-			}
-			l.WriteString(c + "  ")
-		}
-		out.WriteString(strings.TrimRight(l.String(), " ") + "\n")
+	for _, p := range parts {
+		p.table(&out, b.metrics)
 	}
-	line("", "", "where", "unit", stowage, goProxy, builtIn, floor, "to "+builtIn, "to "+goProxy, "floor to it")
-	row := 0
-	for _, m := range b.metrics {
-		if len(m.Values) == 0 {
-			continue
+	b.footing(&out)
+	return out.String()
+}
+
+// A part of the table is rows that have the same contenders.
+type part struct {
+	first, last int // rows
+	values      []string
+	ratios      []string // of Stowage's value, to theirs
+	floor       bool     // also the ratio that no server can better
+}
+
+var parts = []part{
+	{1, 11, everybody, []string{builtIn, goProxy}, true},
+	{12, lastRow, []string{stowage, localStore, plainCurl, awsCLI, near}, []string{curlAndLocal, awsCLI, localStore, near}, false},
+}
+
+func (p *part) of(all []*metric) (mine []*metric) {
+	for _, m := range all {
+		if m.Row >= p.first && m.Row <= p.last && len(m.Values) > 0 {
+			mine = append(mine, m)
 		}
+	}
+	return mine
+}
+
+func (p *part) table(out *strings.Builder, all []*metric) {
+	mine := p.of(all)
+	if len(mine) == 0 {
+		return
+	}
+	p.line(out, []string{"", "", "where", "unit"}, p.values, p.ratioNames())
+	row := 0
+	for _, m := range mine {
 		number := ""
 		if m.Row != row {
 			number = padLeft(fmt.Sprint(m.Row), 2)
 			out.WriteByte('\n')
 		}
 		row = m.Row
-		own := value(m, stowage)
-		var alone []string
+		var values, ratios []string
+		for _, who := range p.values {
+			values = append(values, value(m, who))
+		}
+		for _, who := range p.ratios {
+			ratios = append(ratios, against(m, who))
+		}
 		for _, t := range m.Targets {
 			if t.against == "" {
-				alone = append(alone, strings.TrimSpace(t.verdict(m)))
+				ratios[0] = strings.TrimPrefix(ratios[0]+t.verdict(m), "· ")
 			}
 		}
-		line(number, m.Name, m.Where, m.Unit, own, value(m, goProxy), value(m, builtIn), value(m, floor),
-			strings.TrimPrefix(strings.Join(append([]string{against(m, builtIn)}, alone...), " "), "· "),
-			against(m, goProxy), floorAgainst(m))
+		if p.floor {
+			ratios = append(ratios, floorAgainst(m))
+		}
+		p.line(out, []string{number, m.Name, m.Where, m.Unit}, values, ratios)
 	}
-	b.footing(&out)
-	return out.String()
+	out.WriteByte('\n')
+}
+
+func (p *part) ratioNames() (names []string) {
+	for _, who := range p.ratios {
+		names = append(names, "to "+who)
+	}
+	if p.floor {
+		names = append(names, "floor to it")
+	}
+	return names
+}
+
+func (p *part) line(out *strings.Builder, names, values, ratios []string) {
+	var l strings.Builder
+	for i, width := range []int{2, 42, 5, 9} {
+		l.WriteString(pad(names[i], width) + "  ")
+	}
+	for _, v := range values {
+		l.WriteString(padLeft(v, 11) + "  ")
+	}
+	for _, r := range ratios {
+		l.WriteString(pad(r, 19) + "  ")
+	}
+	out.WriteString(strings.TrimRight(l.String(), " ") + "\n")
 }
 
 func (b *bench) heading(out *strings.Builder) {
@@ -163,25 +210,61 @@ func (b *bench) footing(out *strings.Builder) {
 			}
 		}
 	}
-	fmt.Fprintf(out, "\n%d of %d targets are met. The run took %.0f minutes.\n", met, all, time.Since(b.started).Minutes())
+	fmt.Fprintf(out, "%d of %d targets are met. The run took %.0f minutes.\n", met, all, time.Since(b.started).Minutes())
 	fmt.Fprintf(out, "%s: containerd's local store behind containerd's content service; %s: the same store in process;\n", goProxy, builtIn)
 	fmt.Fprintf(out, "%s: a server that does nothing but answer: what the client and the kernel leave.\n", floor)
 	fmt.Fprintf(out, "COMMIT is measured with the STAT before it, as containerd holds its metadata lock over both.\n")
+	fmt.Fprintf(out, "On S3, %s is Stowage's local store on tmpfs, and %s is the rate of a plain request and then\n", localStore, curlAndLocal)
+	fmt.Fprintf(out, "the same from or into that store; %g of it is %g × the time. Latency is a round trip's.\n", 1/sumAtMost, sumAtMost)
 }
 
 // --- the short table, for a README ---
 
 func (b *bench) markdown() string {
 	var out strings.Builder
-	fmt.Fprintf(&out, "| | | %s | %s | %s | %s | to %s | to %s |\n|---|---|--:|--:|--:|--:|--:|--:|\n",
-		stowage, goProxy, builtIn, floor, goProxy, builtIn)
-	cell := func(m *metric, who string) string {
+	for _, p := range parts {
+		p.markdown(&out, b.metrics)
+	}
+	return out.String()
+}
+
+func (p *part) markdown(out *strings.Builder, all []*metric) {
+	var mine []*metric
+	for _, m := range p.of(all) {
+		if len(m.Targets) > 0 {
+			mine = append(mine, m)
+		}
+	}
+	if len(mine) == 0 {
+		return
+	}
+	if out.Len() > 0 {
+		out.WriteByte('\n')
+	}
+	fmt.Fprintf(out, "| | | %s |", strings.Join(p.values, " | "))
+	for _, who := range p.ratios {
+		fmt.Fprintf(out, " to %s |", who)
+	}
+	fmt.Fprintf(out, "\n|---|---|%s\n", strings.Repeat("--:|", len(p.values)+len(p.ratios)))
+	for _, m := range mine {
+		p.markdownRow(out, m)
+	}
+}
+
+func (p *part) markdownRow(out *strings.Builder, m *metric) {
+	cell := func(who string) string {
 		if len(m.Values[who]) == 0 {
 			return ""
 		}
-		return digits(median(m.Values[who]))
+		s := digits(median(m.Values[who]))
+		for _, t := range m.Targets {
+			if t.against == "" && who == stowage {
+				s += t.short(m)
+			}
+		}
+		return s
 	}
-	ratio := func(m *metric, who string) string {
+	ratio := func(who string) string {
 		v, ok := m.ratio(who)
 		if !ok {
 			return ""
@@ -194,20 +277,14 @@ func (b *bench) markdown() string {
 		}
 		return s
 	}
-	for _, m := range b.metrics {
-		if len(m.Values) == 0 || len(m.Targets) == 0 {
-			continue
-		}
-		own := cell(m, stowage)
-		for _, t := range m.Targets {
-			if t.against == "" {
-				own += t.short(m)
-			}
-		}
-		fmt.Fprintf(&out, "| %s, %s | %s | %s | %s | %s | %s | %s | %s |\n", m.Name, m.Where, m.Unit, own,
-			cell(m, goProxy), cell(m, builtIn), cell(m, floor), ratio(m, goProxy), ratio(m, builtIn))
+	fmt.Fprintf(out, "| %s, %s | %s |", m.Name, m.Where, m.Unit)
+	for _, who := range p.values {
+		fmt.Fprintf(out, " %s |", cell(who))
 	}
-	return out.String()
+	for _, who := range p.ratios {
+		fmt.Fprintf(out, " %s |", ratio(who))
+	}
+	out.WriteByte('\n')
 }
 
 // short is the target as a README shows it: what was missed stands out.
@@ -255,10 +332,8 @@ func (b *bench) results() results {
 			continue
 		}
 		r := result{metric: m, Median: map[string]float64{}, Spread: map[string]float64{}, Ratios: map[string]float64{}}
-		for _, who := range everybody {
-			if v := m.Values[who]; len(v) > 0 {
-				r.Median[who], r.Spread[who] = median(v), spread(v)
-			}
+		for who, v := range m.Values {
+			r.Median[who], r.Spread[who] = median(v), spread(v)
 			if ratio, ok := m.ratio(who); ok && who != stowage {
 				r.Ratios[who] = ratio
 			}

@@ -2,8 +2,9 @@
 # run.sh [--rows 1,2,...] [--quick] [--rounds N] [--disk DIR] [--tmpfs DIR] [--out DIR] [--million]
 #
 # The benchmark: builds what measures, and measures build/cmd/stowage (STOWAGE_BIN names another) against a
-# straightforward proxy store in Go and containerd's built-in store. --disk and --tmpfs name directories in
-# which it makes one of its own, that it removes; --out is where the results go, build/bench if not given.
+# straightforward proxy store in Go and containerd's built-in store, and on a bucket of a Ceph gateway against
+# curl and aws. --disk and --tmpfs name directories in which it makes one of its own, that it removes; --out is
+# where the results go, build/bench if not given.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=scripts/lib.sh
@@ -29,7 +30,7 @@ while (($#)); do
 		shift
 		;;
 	-h | --help)
-		sed -n '2,6s/^# \{0,1\}//p' "$0"
+		sed -n '2,7s/^# \{0,1\}//p' "$0"
 		exit 0
 		;;
 	*)
@@ -52,6 +53,7 @@ mkdir -p "$out" "$bin" "${disk:=$out}"
 step "Building the benchmark"
 ${CC:-cc} -std=gnu11 -D_GNU_SOURCE -O2 -Wall -Wextra -o "$bin/floor" "$here/floor/floor.c" -lcrypto
 go_tool build -o "$bin/goproxy" stowage/bench/goproxy
+go_tool build -o "$bin/s3server" stowage/s3/server
 go_tool build -o "$bin/bench" stowage/bench
 
 own=()
@@ -74,7 +76,8 @@ for dir in "$tmpfs" "$disk"; do own+=("$(mktemp -d "$dir/stw.XXXXXX")"); done
 step "Measuring"
 # In the background, so that a signal to this script is answered at once, and by all.
 "$bin/bench" "${pass[@]}" -tmpfs "${own[0]}" -disk "${own[1]}" -out "$out" -stowage "$STOWAGE_BIN" \
-	-goproxy "$bin/goproxy" -floor "$bin/floor" -e2e "$here/e2e.sh" &
+	-goproxy "$bin/goproxy" -floor "$bin/floor" -e2e "$here/e2e.sh" \
+	-gateway "$TOP/tests/s3/rgw.sh" -s3server "$bin/s3server" -aws /usr/bin/aws &
 bench=$!
 status=0
 wait "$bench" || status=$?

@@ -43,9 +43,9 @@ func (s *server) start(ctx context.Context) error {
 	defer log.Close()
 	s.cmd = exec.Command(s.argv[0], s.argv[1:]...)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
-	// STOWAGE_... is configuration to the daemon: the user's does not belong into a benchmark.
+	// STOWAGE_... and AWS_... are configuration to the daemon: the user's do not belong into a benchmark.
 	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, "STOWAGE_") {
+		if !strings.HasPrefix(v, "STOWAGE_") && !strings.HasPrefix(v, "AWS_") {
 			s.cmd.Env = append(s.cmd.Env, v)
 		}
 	}
