@@ -282,6 +282,18 @@ func TestLatency(t *testing.T) {
 }
 
 // A pipe's deadline ends a wait that has begun, as net/http needs it for hijacking.
+// The last bytes have nothing behind them that would wake who waits for them, but their timer.
+func TestPipeGivesAllThatIsDue(t *testing.T) {
+	p, buf := newPipe(), make([]byte, 1)
+	p.setDeadline(time.Now().Add(10 * time.Second))
+	for i := 0; i < 100000; i++ {
+		p.put([]byte{1}, time.Now().Add(time.Duration(i%1000)*time.Nanosecond))
+		if _, err := p.take(buf); err != nil {
+			t.Fatalf("take %d: %v", i, err)
+		}
+	}
+}
+
 func TestPipeDeadline(t *testing.T) {
 	p := newPipe()
 	time.AfterFunc(50*time.Millisecond, func() { p.setDeadline(time.Now()) })

@@ -77,6 +77,13 @@ func (p *pipe) put(data []byte, due time.Time) error {
 	return nil
 }
 
+// wake is for timers. It takes the lock, or a short time would be over before who has set it waits for it.
+func (p *pipe) wake() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.change.Broadcast()
+}
+
 // take copies what is due into to, and waits for that until the deadline.
 func (p *pipe) take(to []byte) (int, error) {
 	p.mu.Lock()
@@ -89,7 +96,7 @@ func (p *pipe) take(to []byte) (int, error) {
 		if len(p.chunks) > 0 {
 			first := &p.chunks[0]
 			if wait := first.due.Sub(now); wait > 0 {
-				time.AfterFunc(wait, p.change.Broadcast)
+				time.AfterFunc(wait, p.wake)
 				p.change.Wait()
 				continue
 			}
@@ -125,7 +132,7 @@ func (p *pipe) setDeadline(t time.Time) {
 		p.timer.Stop()
 	}
 	if !t.IsZero() {
-		p.timer = time.AfterFunc(time.Until(t), p.change.Broadcast)
+		p.timer = time.AfterFunc(time.Until(t), p.wake)
 	}
 	p.change.Broadcast()
 }
