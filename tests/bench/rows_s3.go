@@ -25,7 +25,7 @@ const (
 const (
 	inBucket   = "S3"
 	latency    = 20 * time.Millisecond // of a round trip
-	noLatency  = 10 * time.Microsecond // not zero, with which the proxy would do less than with some
+	noLatency  = 20 * time.Microsecond // not zero, with which the proxy would do less than with some
 	uploads    = 8
 	sumAtMost  = 1.25 // times the time of curl + local
 	lossAtMost = 0.3  // of the throughput, by latency
@@ -234,7 +234,7 @@ func (b *bench) farBucket() error {
 			return err
 		}
 	}
-	name := fmt.Sprintf(" of %s, %v of latency", sizeName(size), latency)
+	name := fmt.Sprintf(" of %s, %d ms of latency", sizeName(size), latency.Milliseconds())
 	up := b.metric(16, "upload"+name, inBucket, "MiB/s", moreIsBetter).targetHere(near, 1-lossAtMost)
 	down := b.metric(16, "1 MiB reads"+name, inBucket, "MiB/s", moreIsBetter).targetHere(near, 1-lossAtMost)
 	return b.turns("latency", inBucket, []string{stowage, near}, func(who string, _ int) error {

@@ -55,6 +55,18 @@ func TestRatiosAreTakenRoundByRound(t *testing.T) {
 	}
 }
 
+// Two rates, one after the other, are the rate of the sum of their times.
+func TestSumOfRates(t *testing.T) {
+	m := &metric{More: true, Values: map[string][]float64{stowage: {60, 60}, plainCurl: {100, 300}, localStore: {100, 100, 100}}}
+	m.sum(curlAndLocal, plainCurl, localStore)
+	if got := fmt.Sprintf("%.3g", m.Values[curlAndLocal]); got != "[50 75]" {
+		t.Errorf("the sums are %s", got)
+	}
+	if r, ok := m.ratio(curlAndLocal); !ok || fmt.Sprintf("%.3g", r) != "1" {
+		t.Errorf("ratio is %v, %v", r, ok)
+	}
+}
+
 func TestBlobsHaveTheDigestOfTheirBytes(t *testing.T) {
 	src, err := newSource(mib)
 	if err != nil {
