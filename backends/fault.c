@@ -94,13 +94,14 @@ static void fault_free(struct backend *b)
 	FREE_OBJ(f);
 }
 
-static int fault_stat(struct backend *b, const struct digest *d, uint64_t *ret_size, struct stow_err *err)
+static int fault_stat(struct backend *b, const struct digest *d, struct blob_stat *ret_st,
+		      struct stow_err *err)
 {
 	struct fault *f = fault_from(b);
 
 	if (fault_check(f, FAULT_STAT, "stat", err) < 0)
 		return -1;
-	return backend_stat(f->inner, d, ret_size, err);
+	return backend_stat(f->inner, d, ret_st, err);
 }
 
 static int fault_open(struct backend *b, const struct digest *d, struct blob **ret_blob, struct stow_err *err)

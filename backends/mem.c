@@ -144,7 +144,7 @@ static void mem_free(struct backend *b)
 	FREE_OBJ(m);
 }
 
-static int mem_stat(struct backend *b, const struct digest *d, uint64_t *ret_size, struct stow_err *err)
+static int mem_stat(struct backend *b, const struct digest *d, struct blob_stat *ret_st, struct stow_err *err)
 {
 	struct mem *m = mem_from(b);
 	LOCK_SCOPE(&m->lock);
@@ -152,7 +152,7 @@ static int mem_stat(struct backend *b, const struct digest *d, uint64_t *ret_siz
 
 	if (e == NULL)
 		return fail_no_blob(d, err);
-	*ret_size = e->bytes->len;
+	*ret_st = (struct blob_stat){ .size = e->bytes->len };
 	return 0;
 }
 
@@ -212,7 +212,7 @@ static int mem_scan(struct backend *b, backend_blob_visit *visit, void *arg, str
 	struct mem *m = mem_from(b);
 	CLEANUP(freep) struct seen {
 		struct digest digest;
-		uint64_t size;
+		struct blob_stat st;
 	} *seen = NULL;
 	size_t n = 0;
 
@@ -220,12 +220,12 @@ static int mem_scan(struct backend *b, backend_blob_visit *visit, void *arg, str
 	for (int i = 0; i < MEM_BUCKETS; i++) {
 		for (const struct entry *e = m->blobs[i]; e != NULL; e = e->next) {
 			seen = x_reallocarray(seen, n + 1, sizeof(*seen));
-			seen[n++] = (struct seen){ .digest = e->digest, .size = e->bytes->len };
+			seen[n++] = (struct seen){ .digest = e->digest, .st.size = e->bytes->len };
 		}
 	}
 	lock_release(&m->lock);
 	for (size_t i = 0; i < n; i++) {
-		if (visit(arg, &seen[i].digest, seen[i].size, err) < 0)
+		if (visit(arg, &seen[i].digest, &seen[i].st, err) < 0)
 			return -1;
 	}
 	return 0;

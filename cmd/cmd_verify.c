@@ -208,7 +208,8 @@ static bool recorded(struct verify *v, const struct digest *d)
 	return access_lookup(v->meta, d, &size, &err) == 0 || err.code != STOW_NOT_FOUND;
 }
 
-static int note_extra(void *arg, const struct digest *d, uint64_t size UNUSED, struct stow_err *err)
+static int note_extra(void *arg, const struct digest *d, const struct blob_stat *st UNUSED,
+		      struct stow_err *err)
 {
 	struct verify *v = arg;
 
@@ -230,9 +231,9 @@ static int find_extra(struct verify *v, struct stow_err *err)
 	/* A commit publishes first and records then: those under way have ended by now, or were deleted. */
 	for (size_t i = 0; i < v->n_extra; i++) {
 		struct stow_err ignored;
-		uint64_t size;
+		struct blob_stat st;
 
-		if (recorded(v, &v->extra[i]) || backend_stat(v->backend, &v->extra[i], &size, &ignored) < 0)
+		if (recorded(v, &v->extra[i]) || backend_stat(v->backend, &v->extra[i], &st, &ignored) < 0)
 			continue;
 		v->extra[n++] = v->extra[i];
 		print_found(v, "extra", &v->extra[i], "");

@@ -28,11 +28,11 @@ void backend_freep(struct backend **b)
 	backend_free(*b);
 }
 
-int backend_stat(struct backend *b, const struct digest *d, uint64_t *ret_size, struct stow_err *err)
+int backend_stat(struct backend *b, const struct digest *d, struct blob_stat *ret_st, struct stow_err *err)
 {
 	check_digest(d);
-	assert(ret_size != NULL && err != NULL);
-	return b->ops->stat(b, d, ret_size, err);
+	assert(ret_st != NULL && err != NULL);
+	return b->ops->stat(b, d, ret_st, err);
 }
 
 int backend_open(struct backend *b, const struct digest *d, struct blob **ret_blob, struct stow_err *err)
@@ -93,6 +93,32 @@ int backend_stage_scan(struct backend *b, backend_stage_visit *visit, void *arg,
 {
 	assert(visit != NULL && err != NULL);
 	return b->ops->stage_scan(b, visit, arg, err);
+}
+
+void backend_start(struct backend *b, struct meta *m)
+{
+	if (b->ops->start != NULL)
+		b->ops->start(b, m);
+}
+
+void backend_stop(struct backend *b)
+{
+	if (b->ops->stop != NULL)
+		b->ops->stop(b);
+}
+
+void backend_recorded(struct backend *b, const struct digest *d, bool commit)
+{
+	check_digest(d);
+	if (b->ops->recorded != NULL)
+		b->ops->recorded(b, d, commit);
+}
+
+void backend_touch(struct backend *b, const struct digest *d)
+{
+	check_digest(d);
+	if (b->ops->touch != NULL)
+		b->ops->touch(b, d);
 }
 
 int blob_pread(struct blob *blob, void *to, size_t n, uint64_t off, unsigned flags, size_t *ret_n,

@@ -34,7 +34,10 @@
 #include <sys/uio.h>
 
 struct backend;
+struct behind_ops;
+struct fleet_ops;
 struct blob;
+struct meta;
 struct stage;
 
 /* A stage's name: chosen by the store, unique for ever, 16 lower-case hex digits, good as a file
@@ -49,9 +52,18 @@ struct stage_hint {
 	uint64_t total;       /* bytes of the whole blob; 0: not known */
 };
 
+/* What a backend knows of a finished blob. */
+struct blob_stat {
+	uint64_t size;
+	int64_t modified_ns; /* wall clock, when its bytes came to be there; 0: not known */
+	int64_t used_ns;     /* the last touch(), or the making; 0: not known */
+	bool behind;         /* of a tiered backend: one behind it has the blob, see `tiered` */
+};
+
 /* Called by scans, on the scanning thread. Returning -1 with *err set ends the scan with that
  * failure. */
-typedef int backend_blob_visit(void *arg, const struct digest *d, uint64_t size, struct stow_err *err);
+typedef int backend_blob_visit(void *arg, const struct digest *d, const struct blob_stat *st,
+			       struct stow_err *err);
 typedef int backend_stage_visit(void *arg, const char *name, struct stow_err *err);
 
 enum backend_read_flags {
@@ -67,8 +79,9 @@ struct backend_ops {
 
 	/* --- finished blobs --- */
 
-	/* The blob's size. NOT_FOUND if it is not there. */
-	int (*stat)(struct backend *b, const struct digest *d, uint64_t *ret_size, struct stow_err *err);
+	/* NOT_FOUND if it is not there. */
+	int (*stat)(struct backend *b, const struct digest *d, struct blob_stat *ret_st,
+		    struct stow_err *err);
 
 	/* A handle for reading; NOT_FOUND if there is no such blob. It stays readable, with the same
 	 * bytes, when the blob is removed (but see `remote`) or published again meanwhile. */
@@ -112,7 +125,8 @@ struct backend_ops {
 	 * was not durable is lost then: close keeps what an earlier sync covered. */
 	int (*stage_sync)(struct stage *st, struct stow_err *err);
 
-	/* As pread on a blob. */
+	/* As pread on a blob. May run on other threads beside stage_write, for bytes that were there
+	 * before. */
 	int (*stage_pread)(struct stage *st, void *to, size_t n, uint64_t off, size_t *ret_n,
 			   struct stow_err *err);
 
@@ -134,6 +148,30 @@ struct backend_ops {
 
 	/* Visits every kept or open stage, in no order. */
 	int (*stage_scan)(struct backend *b, backend_stage_visit *visit, void *arg, struct stow_err *err);
+
+	/* --- optional: threads of its own, beside an open store --- */
+
+	/* The store is open, and its rows are in `m`: work beside the calls begins. Called once. */
+	void (*start)(struct backend *b, struct meta *m);
+	/* What is under way ends soon, with UNAVAILABLE, and no such work begins any more. Calls that are
+	 * answered from this machine alone go on. Before free; also without a start. */
+	void (*stop)(struct backend *b);
+	/* The store has a durable row for a blob that stage_publish() or scan() have shown. Where `commit`, a
+	 * COMMIT is about to be answered, and this may wait; else it does not block. */
+	void (*recorded)(struct backend *b, const struct digest *d, bool commit);
+
+	/* --- optional: what a cache must know of the backend that it fills --- */
+
+	/* The blob is in use: its used_ns is now, or soon. Does not block for long. */
+	void (*touch)(struct backend *b, const struct digest *d);
+	/* Bytes that are free for us, and that there are in all, where the blobs are. */
+	int (*space)(struct backend *b, uint64_t *ret_free, uint64_t *ret_total, struct stow_err *err);
+
+	/* --- optional: what a backend must know to stand behind a tiered one (content/behind.h) --- */
+	const struct behind_ops *behind;
+
+	/* --- optional: of a tiered backend alone (content/fleet.h) --- */
+	const struct fleet_ops *fleet;
 };
 
 /* The base of every backend, blob handle and stage: the first member of the implementation's own
@@ -144,6 +182,11 @@ struct backend {
 	 * unless a person asks for that; and a handle whose blob has been removed may answer NOT_FOUND
 	 * (other bytes it never gives). */
 	bool remote;
+	/* Its blobs are here, or in a storage behind it, or both. The store's table of what is known to be
+	 * behind (meta.h) belongs to it: what is listed there may be without bytes here, and what is not
+	 * has bytes here, which are on their way. scan() shows what is here. A blob that answers DATA_LOSS
+	 * is to be forgotten, so that it can come from elsewhere. */
+	bool tiered;
 };
 struct blob {
 	struct backend *backend;
@@ -155,7 +198,7 @@ struct stage {
 
 void backend_free(struct backend *b); /* NULL is a no-op */
 void backend_freep(struct backend **b);
-int backend_stat(struct backend *b, const struct digest *d, uint64_t *ret_size,
+int backend_stat(struct backend *b, const struct digest *d, struct blob_stat *ret_st,
 		 struct stow_err *err) MUST_CHECK;
 int backend_open(struct backend *b, const struct digest *d, struct blob **ret_blob,
 		 struct stow_err *err) MUST_CHECK;
@@ -169,6 +212,12 @@ int backend_stage_resume(struct backend *b, const char *name, uint64_t size, con
 int backend_stage_discard(struct backend *b, const char *name, struct stow_err *err) MUST_CHECK;
 int backend_stage_scan(struct backend *b, backend_stage_visit *visit, void *arg,
 		       struct stow_err *err) MUST_CHECK;
+
+/* The optional ones: no-ops where the backend has none. */
+void backend_start(struct backend *b, struct meta *m);
+void backend_stop(struct backend *b);
+void backend_recorded(struct backend *b, const struct digest *d, bool commit);
+void backend_touch(struct backend *b, const struct digest *d);
 
 int blob_pread(struct blob *blob, void *to, size_t n, uint64_t off, unsigned flags, size_t *ret_n,
 	       struct stow_err *err) MUST_CHECK;

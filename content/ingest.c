@@ -549,12 +549,14 @@ int ingest_commit(struct ingest *in, const struct ingest_commit *c, struct diges
 
 	end_begin(in);
 	result = commit_busy(in, c, &d, err);
-	if (result == 0)
+	if (result == 0) {
 		*ret_d = d;
-	else if (err->code == STOW_ALREADY_EXISTS)
+		backend_recorded(in->store->backend, &d, true);
+	} else if (err->code == STOW_ALREADY_EXISTS) {
 		(void)!ingest_discard(in, &ignored); /* a stray at worst, and the answer stays */
-	else
+	} else {
 		(void)!ingest_park(in, &ignored); /* what the client is told is why the commit failed */
+	}
 	ingest_end(in);
 	return result;
 }

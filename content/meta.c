@@ -8,7 +8,7 @@
 #include <sys/random.h>
 
 enum {
-	SCHEMA_VERSION = 1,
+	SCHEMA_VERSION = 2, /* 2: the table `remote`, whose rows have one in `blobs` */
 	MAX_TABLES = 8,
 	MAX_READERS = 2048, /* a slot for each thread that ever read; conf/ allows 1280 threads */
 	/* Blocks kept allocated beyond the file's used pages, so that a full disk does not stop the
@@ -216,7 +216,11 @@ static int tables_open(struct meta *m, MDB_txn *txn, unsigned flags)
 		rc = mdb_dbi_open(txn, "blobs", flags, &m->blobs);
 	if (rc == 0)
 		rc = mdb_dbi_open(txn, "ingests", flags, &m->ingests);
-	return rc;
+	if (rc != 0)
+		return rc;
+	rc = mdb_dbi_open(txn, "remote", flags, &m->remote);
+	m->has_remote = rc == 0;
+	return rc == MDB_NOTFOUND ? 0 : rc; /* a reader looks at what an older program has made */
 }
 
 int meta_number_get(struct meta *m, MDB_txn *txn, const char *name, uint64_t *ret_v)
@@ -295,9 +299,13 @@ static int schema_open(struct meta *m, unsigned flags, bool *ret_created, struct
 		mdb_txn_abort(txn);
 		return stow_fail(err, STOW_NOT_FOUND, "%s holds no store yet", m->path);
 	}
-	if (rc == 0 && !read_only && meta_number_get(m, txn, KEY_SCHEMA, &schema) == MDB_NOTFOUND) {
-		rc = identity_make(m, txn);
-		created = true;
+	if (rc == 0 && !read_only) {
+		rc = meta_number_get(m, txn, KEY_SCHEMA, &schema);
+		created = rc == MDB_NOTFOUND;
+		if (created)
+			rc = identity_make(m, txn);
+		else if (rc == 0 && schema < SCHEMA_VERSION) /* to which all that is new is the table */
+			rc = meta_number_put(m, txn, KEY_SCHEMA, SCHEMA_VERSION);
 	}
 	if (rc != 0) {
 		mdb_txn_abort(txn);

@@ -1,9 +1,10 @@
 /* What Stowage knows about its bytes, in one LMDB environment. The meta_*.c files alone see lmdb.h.
  *
  *   table     key                   value
- *   blobs     digest                size, times, state bits, labels
+ *   blobs     digest                size, times, labels
  *   ingests   SHA-256 of the ref    ref, stage, times, total, expected, durable offset, hash state
- *   meta      name                  schema version, node id, sum of sizes
+ *   remote    digest                when a storage behind this one was last known to have the blob
+ *   meta      name                  schema version, node id, sums of sizes, which storage that is
  *
  * Writers are grouped: calls that arrive while a transaction is being synced share the next one, so
  * that the cost of a sync is divided among them. Each returns when its own change is durable.
@@ -85,9 +86,11 @@ int meta_blobs_next(struct meta *m, struct digest *cursor, size_t max, meta_blob
  * exchange for a sync less. For rows that say no more than what can be learned from the bytes. */
 int meta_blob_add(struct meta *m, const struct blob_info *i, const char *ref, bool may_be_undone,
 		  struct stow_err *err) MUST_CHECK;
-/* Adds those of the `n` blobs that are not there, in one transaction. */
-int meta_blobs_adopt(struct meta *m, const struct blob_info *v, size_t n, struct stow_err *err) MUST_CHECK;
-/* NOT_FOUND if there is none. */
+/* Adds those of the `n` blobs that are not there, in one transaction; with `behind` also to the table
+ * `remote`, seen now. */
+int meta_blobs_adopt(struct meta *m, const struct blob_info *v, size_t n, bool behind,
+		     struct stow_err *err) MUST_CHECK;
+/* NOT_FOUND if there is none. Its row in `remote` goes with it. */
 int meta_blob_delete(struct meta *m, const struct digest *d, struct stow_err *err) MUST_CHECK;
 /* Changes labels by labels_apply() and sets updated_ns, in one transaction; gives the result, to be
  * freed. NOT_FOUND, or the failure of labels_apply(). */
@@ -108,6 +111,34 @@ int meta_ingests(struct meta *m, meta_ingest_visit *visit, void *arg, struct sto
 int meta_ingest_put(struct meta *m, const struct ingest_row *r, struct stow_err *err) MUST_CHECK;
 /* An absent one is no error. */
 int meta_ingest_delete(struct meta *m, const char *ref, struct stow_err *err) MUST_CHECK;
+
+/* --- what is behind a tiered backend (backend.h) ---
+ *
+ * A row of `remote` has a row in `blobs`. A blob that has none in `remote` is pending: it has yet to be
+ * brought there. So a commit has no queue to write to, and the queue's length is the difference of two
+ * tables. */
+
+/* The blob is behind, seen at `seen_ns`. NOT_FOUND if it has no row in `blobs`. A power loss may undo it:
+ * then it is looked for again. */
+int meta_remote_put(struct meta *m, const struct digest *d, int64_t seen_ns, struct stow_err *err) MUST_CHECK;
+/* It is not there any more; not an error if that was known. */
+int meta_remote_drop(struct meta *m, const struct digest *d, struct stow_err *err) MUST_CHECK;
+/* NOT_FOUND where the blob is pending, or has no row at all. *ret_seen_ns may be NULL. */
+int meta_remote_get(struct meta *m, const struct digest *d, int64_t *ret_seen_ns,
+		    struct stow_err *err) MUST_CHECK;
+/* Empties the table if it is of another storage than `identity` (some 500 bytes at most), and says so. */
+int meta_remote_identity(struct meta *m, const char *identity, bool *ret_emptied,
+			 struct stow_err *err) MUST_CHECK;
+
+/* Look at up to `max` rows after *cursor, as meta_blobs_next() does, and visit the pending blobs among them,
+ * or those that are behind. Fewer than `max` rows looked at: that was the end. */
+int meta_pending_next(struct meta *m, struct digest *cursor, size_t max, meta_blob_visit *visit, void *arg,
+		      size_t *ret_looked, struct stow_err *err) MUST_CHECK;
+typedef int meta_remote_visit(void *arg, const struct digest *d, int64_t seen_ns, struct stow_err *err);
+int meta_remote_next(struct meta *m, struct digest *cursor, size_t max, meta_remote_visit *visit, void *arg,
+		     size_t *ret_looked, struct stow_err *err) MUST_CHECK;
+/* How many are pending, and the sum of their sizes. */
+int meta_pending_count(struct meta *m, uint64_t *ret_n, uint64_t *ret_bytes, struct stow_err *err) MUST_CHECK;
 
 /* A random name of this store, made with it: 32 hex digits. Borrowed for the life of `m`. */
 const char *meta_node_id(const struct meta *m);

@@ -192,6 +192,7 @@ struct adopt_change {
 	struct change c;
 	const struct blob_info *v;
 	size_t n;
+	bool behind;
 	struct buf row;
 };
 
@@ -210,17 +211,20 @@ static int apply_blobs_adopt(struct meta *m, MDB_txn *txn, struct change *c)
 			return CHANGE_REFUSED;
 		row = meta_val(a->row.p, a->row.len);
 		rc = mdb_put(txn, m->blobs, &key, &row, MDB_NOOVERWRITE);
-		if (rc == 0)
-			added += a->v[i].size;
-		else if (rc != MDB_KEYEXIST)
+		if (rc == MDB_KEYEXIST)
+			continue;
+		added += a->v[i].size;
+		if (rc == 0 && a->behind)
+			rc = meta_remote_add_row(m, txn, &key, a->v[i].created_ns, a->v[i].size);
+		if (rc != 0)
 			return rc;
 	}
 	return bytes_adjust(m, txn, added, 0);
 }
 
-int meta_blobs_adopt(struct meta *m, const struct blob_info *v, size_t n, struct stow_err *err)
+int meta_blobs_adopt(struct meta *m, const struct blob_info *v, size_t n, bool behind, struct stow_err *err)
 {
-	struct adopt_change a = { .c.apply = apply_blobs_adopt, .v = v, .n = n };
+	struct adopt_change a = { .c.apply = apply_blobs_adopt, .v = v, .n = n, .behind = behind };
 	int result;
 
 	buf_init(&a.row, ROW_MAX);
@@ -243,6 +247,8 @@ static int apply_blob_delete(struct meta *m, MDB_txn *txn, struct change *c)
 		return CHANGE_REFUSED;
 	if (rc == 0)
 		rc = mdb_del(txn, m->blobs, &key, NULL);
+	if (rc == 0)
+		rc = meta_remote_delete_row(m, txn, &key, info.size);
 	return rc == 0 ? bytes_adjust(m, txn, 0, info.size) : rc;
 }
 

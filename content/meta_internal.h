@@ -40,6 +40,8 @@ struct meta {
 	uint32_t magic;
 	MDB_env *env;
 	MDB_dbi blobs, ingests, info;
+	MDB_dbi remote;
+	bool has_remote; /* false for a reader of an environment that an older program has made */
 	char *path;
 	char node_id[NODE_ID_LEN + 1];
 	pthread_rwlock_t map_lock;
@@ -67,6 +69,10 @@ int meta_number_put(struct meta *m, MDB_txn *txn, const char *name, uint64_t n);
 
 /* A ref may be longer than LMDB's keys may be, so its SHA-256 is the key. */
 void meta_ref_key(const char *ref, struct digest *ret_key);
+
+/* For the functions that change `blobs`: the same in `remote`, whose sum is kept too. Return LMDB values. */
+int meta_remote_add_row(struct meta *m, MDB_txn *txn, MDB_val *key, int64_t seen_ns, uint64_t size);
+int meta_remote_delete_row(struct meta *m, MDB_txn *txn, MDB_val *key, uint64_t size);
 
 static inline MDB_val meta_val(const void *p, size_t n)
 {

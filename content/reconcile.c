@@ -33,24 +33,29 @@ static int adopt_batch(struct pass *p, struct stow_err *err)
 	qsort(p->found, p->n, sizeof(*p->found), compare_found);
 	for (size_t i = 0; i < p->n; i++) {
 		struct blob_info info = { .digest = p->found[i], .created_ns = now, .updated_ns = now };
+		struct blob_stat st;
 
 		if (i > 0 && digest_equal(&p->found[i - 1], &p->found[i]))
 			continue;
 		claim_take(&s->claims, &claims[i], &p->found[i]);
-		if (backend_stat(s->backend, &info.digest, &info.size, err) == 0)
-			infos[n++] = info;
+		if (backend_stat(s->backend, &info.digest, &st, err) < 0)
+			continue;
+		info.size = st.size;
+		infos[n++] = info;
 	}
 	if (n)
-		result = meta_blobs_adopt(s->meta, infos, n, err);
+		result = meta_blobs_adopt(s->meta, infos, n, false, err);
 	for (size_t i = 0; i < p->n; i++)
 		claim_release(&claims[i]);
+	for (size_t i = 0; i < n && result == 0; i++)
+		backend_recorded(s->backend, &infos[i].digest, false);
 	if (result == 0)
 		p->result->adopted += n;
 	p->n = 0;
 	return result;
 }
 
-static int seen(void *arg, const struct digest *d, uint64_t size UNUSED, struct stow_err *err)
+static int seen(void *arg, const struct digest *d, const struct blob_stat *st UNUSED, struct stow_err *err)
 {
 	struct pass *p = arg;
 
@@ -82,12 +87,12 @@ static int drop_if_missing(struct pass *p, const struct digest *d, struct stow_e
 {
 	CLEANUP(claim_release) struct claim claim = { 0 };
 	struct store *s = p->store;
-	uint64_t size;
+	struct blob_stat st;
 
-	if (backend_stat(s->backend, d, &size, err) == 0)
+	if (backend_stat(s->backend, d, &st, err) == 0)
 		return 0;
 	claim_take(&s->claims, &claim, d);
-	if (backend_stat(s->backend, d, &size, err) == 0)
+	if (backend_stat(s->backend, d, &st, err) == 0)
 		return 0;
 	if (err->code != STOW_NOT_FOUND)
 		return -1;
@@ -133,9 +138,11 @@ int store_reconcile(struct store *s, const atomic_bool *stop, struct reconciled 
 	result = backend_scan(s->backend, seen, &p, err);
 	if (result == 0 && p.n)
 		result = adopt_batch(&p, err);
+	/* A tiered one knows which of its rows need no bytes here, and looks after the others. */
+	if (result < 0 || s->backend->tiered)
+		return result < 0 && err->code != STOW_CANCELLED ? -1 : 0;
 	/* As many rows as blobs: none is missing its bytes, and a million stats are saved. */
-	if (result == 0)
-		result = store_count(s, &rows, &bytes, err);
+	result = store_count(s, &rows, &bytes, err);
 	if (result == 0 && rows > ret_r->seen)
 		result = drop_rows_without_bytes(&p, err);
 	return result < 0 && err->code == STOW_CANCELLED ? 0 : result;

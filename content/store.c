@@ -28,15 +28,20 @@ static int adopt(struct store *s, const struct digest *d, struct stow_err *err)
 {
 	CLEANUP(claim_release) struct claim claim = { 0 };
 	struct blob_info info = { .digest = *d };
+	struct blob_stat st;
 
-	if (backend_stat(s->backend, d, &info.size, err) < 0)
+	if (backend_stat(s->backend, d, &st, err) < 0)
 		return -1;
 	/* Once more with the claim: a deletion may have been under way. */
 	claim_take(&s->claims, &claim, d);
-	if (backend_stat(s->backend, d, &info.size, err) < 0)
+	if (backend_stat(s->backend, d, &st, err) < 0)
 		return -1;
+	info.size = st.size;
 	info.created_ns = info.updated_ns = clock_wall_ns();
-	return meta_blobs_adopt(s->meta, &info, 1, err);
+	if (meta_blobs_adopt(s->meta, &info, 1, st.behind, err) < 0)
+		return -1;
+	backend_recorded(s->backend, d, false);
+	return 0;
 }
 
 int store_info(struct store *s, const struct digest *d, struct blob_info *ret_i, struct stow_err *err)
@@ -159,6 +164,27 @@ static int forget_missing(struct store *s, const struct digest *d, struct stow_e
 	return stow_wrap(err, "recorded, but its bytes are gone");
 }
 
+int store_fleet_status(struct store *s, struct fleet_status *ret_st, struct stow_err *err)
+{
+	const struct fleet_ops *fleet = s->backend->ops->fleet;
+
+	CHECK_OBJ(s, STORE_MAGIC);
+	if (fleet == NULL)
+		return stow_fail(err, STOW_UNIMPLEMENTED, "there is no storage behind this store");
+	return fleet->status(s->backend, ret_st, err);
+}
+
+int store_flush(struct store *s, struct stow_err *err)
+{
+	const struct fleet_ops *fleet = s->backend->ops->fleet;
+
+	CHECK_OBJ(s, STORE_MAGIC);
+	if (fleet == NULL)
+		return stow_fail(err, STOW_UNIMPLEMENTED, "there is no storage behind this store");
+	fleet->flush(s->backend);
+	return 0;
+}
+
 int store_read_begin(struct store *s, const struct digest *d, struct open_blob **ret_b, struct stow_err *err)
 {
 	CLEANUP(blob_info_free) struct blob_info info = { 0 };
@@ -185,10 +211,20 @@ uint64_t store_read_size(const struct open_blob *b)
 	return b->blob->size;
 }
 
-int store_read(struct open_blob *b, void *to, size_t n, uint64_t off, unsigned flags, size_t *ret_n,
-	       struct stow_err *err)
+int store_read(struct store *s, struct open_blob *b, void *to, size_t n, uint64_t off, unsigned flags,
+	       size_t *ret_n, struct stow_err *err)
 {
-	return blob_pread(b->blob, to, n, off, flags, ret_n, err);
+	if (blob_pread(b->blob, to, n, off, flags, ret_n, err) == 0)
+		return 0;
+	/* Behind a tiered backend there is another's word for it, and what this node needs is the blob:
+	 * without the row it is pulled again. Bytes of our own disk are a person's business (`stowage
+	 * verify`). */
+	if (s->backend->tiered && !(flags & BACKEND_READ_NOWAIT) &&
+	    (err->code == STOW_DATA_LOSS || err->code == STOW_NOT_FOUND)) {
+		blobs_drop(&s->blobs, &b->digest);
+		return forget_missing(s, &b->digest, err);
+	}
+	return -1;
 }
 
 void store_read_end(struct store *s, struct open_blob *b)

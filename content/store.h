@@ -12,6 +12,7 @@
 #include "content/backend.h"
 #include "content/base/pool.h"
 #include "content/filter.h"
+#include "content/fleet.h"
 #include "content/ingest.h"
 #include "content/meta.h"
 
@@ -42,6 +43,9 @@ int store_open(const struct store_options *o, struct store **ret_s, struct store
  * of their own: those who wait for a checkpoint, an Abort for instance, wait on workers, and it must
  * not stand in the queue behind them. */
 void store_use_pool(struct store *s, struct pool *p);
+/* What the backend does beside the calls begins (backend.h: start), and ends. Stopping may be done twice. */
+void store_start(struct store *s);
+void store_stop(struct store *s);
 /* No ingest may be open, and no blob read. NULL is a no-op. */
 void store_close(struct store *s);
 void store_closep(struct store **s);
@@ -52,6 +56,10 @@ const char *store_node_id(const struct store *s);
 /* Paths below a root: "<root>/meta.mdb", "<root>/lock". To be freed. */
 char *store_meta_path(const char *root);
 char *store_lock_path(const char *root);
+
+/* Of a tiered backend: -1 with UNIMPLEMENTED where the store has another. */
+int store_fleet_status(struct store *s, struct fleet_status *ret_st, struct stow_err *err) MUST_CHECK;
+int store_flush(struct store *s, struct stow_err *err) MUST_CHECK;
 
 /* --- blobs --- */
 
@@ -96,8 +104,8 @@ int store_read_begin(struct store *s, const struct digest *d, struct open_blob *
 struct open_blob *store_read_begin_now(struct store *s, const struct digest *d);
 uint64_t store_read_size(const struct open_blob *b);
 /* As blob_pread(), flags included. */
-int store_read(struct open_blob *b, void *to, size_t n, uint64_t off, unsigned flags, size_t *ret_n,
-	       struct stow_err *err) MUST_CHECK;
+int store_read(struct store *s, struct open_blob *b, void *to, size_t n, uint64_t off, unsigned flags,
+	       size_t *ret_n, struct stow_err *err) MUST_CHECK;
 void store_read_end(struct store *s, struct open_blob *b);
 
 /* --- ingests; see also ingest.h --- */

@@ -223,6 +223,18 @@ void store_use_pool(struct store *s, struct pool *p)
 	s->pool = p;
 }
 
+void store_start(struct store *s)
+{
+	CHECK_OBJ(s, STORE_MAGIC);
+	backend_start(s->backend, s->meta);
+}
+
+void store_stop(struct store *s)
+{
+	CHECK_OBJ(s, STORE_MAGIC);
+	backend_stop(s->backend);
+}
+
 void store_close(struct store *s)
 {
 	if (!s)
@@ -231,8 +243,8 @@ void store_close(struct store *s)
 	blobs_destroy(&s->blobs);
 	refs_destroy(&s->refs);
 	claims_destroy(&s->claims);
+	backend_free(s->backend); /* whose threads may read the database until then */
 	meta_close(s->meta);
-	backend_free(s->backend);
 	fd_closep(&s->bytes_lock_fd);
 	fd_closep(&s->lock_fd);
 	FREE_OBJ(s);

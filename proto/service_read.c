@@ -54,8 +54,8 @@ static grpc_byte_buffer *read_chunk(struct read_call *r, unsigned flags, struct 
 	grpc_byte_buffer *m = NULL;
 
 	slices[1] = grpc_slice_malloc_large(want);
-	if (store_read(r->blob, GRPC_SLICE_START_PTR(slices[1]), want, r->start + r->done, flags, &got,
-		       err) == 0) {
+	if (store_read(service_of(&r->base)->store, r->blob, GRPC_SLICE_START_PTR(slices[1]), want,
+		       r->start + r->done, flags, &got, err) == 0) {
 		if (got == want) {
 			/* The offset counts from the start of this read, as containerd's server has it. */
 			slices[0] = grpc_slice_from_copied_buffer((const char *)header,

@@ -1,5 +1,6 @@
 #include "backends/backends.h"
 #include "backends/local/local_internal.h"
+#include "content/base/clock.h"
 #include "content/base/mem.h"
 
 #include <errno.h>
@@ -52,7 +53,22 @@ static int fail_foreign(const struct dir *dir, const char *hex, struct stow_err 
 	return stow_fail(err, STOW_INTERNAL, "%s/%s: not a regular file", dir->path, hex);
 }
 
-static int local_stat(struct backend *b, const struct digest *d, uint64_t *ret_size, struct stow_err *err)
+static int64_t time_ns(const struct timespec *t)
+{
+	return t->tv_sec * NSEC_PER_SEC + t->tv_nsec;
+}
+
+static struct blob_stat stat_of_file(const struct stat *sb)
+{
+	return (struct blob_stat){
+		.size = (uint64_t)sb->st_size,
+		.modified_ns = time_ns(&sb->st_mtim),
+		.used_ns = time_ns(&sb->st_atim),
+	};
+}
+
+static int local_stat(struct backend *b, const struct digest *d, struct blob_stat *ret_st,
+		      struct stow_err *err)
 {
 	const struct dir *dir = &local_from(b)->alg[d->alg];
 	char hex[DIGEST_HEX_MAX];
@@ -63,7 +79,7 @@ static int local_stat(struct backend *b, const struct digest *d, uint64_t *ret_s
 		return fail_blob(dir, d, errno, "stat", err);
 	if (!S_ISREG(sb.st_mode))
 		return fail_foreign(dir, hex, err);
-	*ret_size = (uint64_t)sb.st_size;
+	*ret_st = stat_of_file(&sb);
 	return 0;
 }
 
@@ -187,7 +203,8 @@ static int scan_name(void *arg, struct dir *dir, const char *name, struct stow_e
 		return errno == ENOENT ? 0 : fail_blob(dir, &d, errno, "stat", err);
 	if (!S_ISREG(sb.st_mode))
 		return 0;
-	return scan->visit(scan->arg, &d, (uint64_t)sb.st_size, err);
+	struct blob_stat st = stat_of_file(&sb);
+	return scan->visit(scan->arg, &d, &st, err);
 }
 
 static int local_scan(struct backend *b, backend_blob_visit *visit, void *arg, struct stow_err *err)

@@ -119,7 +119,7 @@ static int head_blob(struct s3 *s, const struct digest *d, const char *key, unsi
 	return s3_fail(err);
 }
 
-static int s3_stat(struct backend *b, const struct digest *d, uint64_t *ret_size, struct stow_err *err)
+static int s3_stat(struct backend *b, const struct digest *d, struct blob_stat *ret_st, struct stow_err *err)
 {
 	struct s3 *s = s3_from(b);
 	CLEANUP(freep) char *key = s3_blob_key(s, d);
@@ -127,7 +127,7 @@ static int s3_stat(struct backend *b, const struct digest *d, uint64_t *ret_size
 
 	if (head_blob(s, d, key, 1, &o, err) < 0)
 		return -1;
-	*ret_size = o.size;
+	*ret_st = (struct blob_stat){ .size = o.size };
 	return 0;
 }
 
@@ -195,7 +195,9 @@ static int see_key(void *arg, const char *key, const struct s3_object *o, struct
 	const struct scan *scan = arg;
 	struct digest d;
 
-	return s3_key_digest(scan->s, key, &d) ? scan->visit(scan->arg, &d, o->size, err) : 0;
+	struct blob_stat st = { .size = o->size };
+
+	return s3_key_digest(scan->s, key, &d) ? scan->visit(scan->arg, &d, &st, err) : 0;
 }
 
 static int s3_scan(struct backend *b, backend_blob_visit *visit, void *arg, struct stow_err *err)

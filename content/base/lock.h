@@ -20,14 +20,21 @@ enum lock_rank {
 	RANK_CLAIMS,     /* content/claims.c: which digests are being changed */
 	RANK_INGEST,     /* content/ingest.c: what others may see of an open ingest */
 	RANK_BLOBS,      /* content/blobs.c: table of open blobs */
-	RANK_BACKEND,    /* a backend's own state */
-	RANK_S3,         /* backends/s3/request.c: what a session has learnt */
-	RANK_CREDS,      /* backends/s3/creds.c: the credentials of the moment */
-	RANK_HTTP,       /* backends/s3/http.c: transfers that wait, timers */
-	RANK_META,       /* content/meta.c: queue of waiting transactions */
-	RANK_STRAND,     /* content/base/pool.c */
-	RANK_POOL,       /* content/base/pool.c */
-	RANK_LOG,        /* content/base/log.c */
+	RANK_TIERED,     /* backends/tiered/: handles */
+	RANK_FETCH,      /* its parts, as they call each other */
+	RANK_QUEUE,
+	RANK_CACHE,
+	RANK_HOLDINGS,
+	RANK_LOOKUP,
+	RANK_CIRCUIT,
+	RANK_BACKEND, /* a backend's own state */
+	RANK_S3,      /* backends/s3/request.c: what a session has learnt */
+	RANK_CREDS,   /* backends/s3/creds.c: the credentials of the moment */
+	RANK_HTTP,    /* backends/s3/http.c: transfers that wait, timers */
+	RANK_META,    /* content/meta.c: queue of waiting transactions */
+	RANK_STRAND,  /* content/base/pool.c */
+	RANK_POOL,    /* content/base/pool.c */
+	RANK_LOG,     /* content/base/log.c */
 };
 
 struct lock {

@@ -199,7 +199,7 @@ static void do_read_held(struct worker *w)
 	for (int i = 0; i < 10; i++) {
 		size_t at = chance(w, (unsigned)c->n + 1), n;
 
-		thread_check(store_read(b, to, sizeof(to), at, 0, &n, &err) == 0);
+		thread_check(store_read(env.store, b, to, sizeof(to), at, 0, &n, &err) == 0);
 		thread_check(n == (c->n - at < sizeof(to) ? c->n - at : sizeof(to)));
 		thread_check(memcmp(to, c->p + at, n) == 0);
 	}

@@ -17,10 +17,10 @@ static void not_found_names_the_digest(struct backend *b)
 	struct digest d = blob_digest(sha256, 10, 1);
 	char text[DIGEST_STR_MAX];
 	struct stow_err err;
-	uint64_t size;
+	struct blob_stat st;
 
 	digest_format(&d, text);
-	expect_fail(backend_stat(b, &d, &size, &err), &err, STOW_NOT_FOUND);
+	expect_fail(backend_stat(b, &d, &st, &err), &err, STOW_NOT_FOUND);
 	expect_named(&err, text);
 }
 
@@ -185,10 +185,12 @@ struct seen {
 	unsigned left; /* visits until the visitor fails; 0: never */
 };
 
-static int see_blob(void *arg, const struct digest *d, uint64_t size, struct stow_err *err)
+static int see_blob(void *arg, const struct digest *d, const struct blob_stat *st, struct stow_err *err)
 {
 	struct seen *seen = arg;
 	struct digest expect;
+
+	uint64_t size = st->size;
 
 	assert_in_range(size, 0, SCAN_BLOBS - 1);
 	expect = blob_digest(size % 2 == 0 ? DIGEST_SHA256 : DIGEST_SHA512, size, (unsigned)size);

@@ -144,12 +144,14 @@ static void one_handle_for_many_readers(struct backend *b)
 
 enum { STAYING = 50 }; /* blobs that are there all the time, of the sizes 1 to STAYING */
 
-static int see_staying(void *arg, const struct digest *d, uint64_t size, struct stow_err *err)
+static int see_staying(void *arg, const struct digest *d, const struct blob_stat *st, struct stow_err *err)
 {
 	unsigned *times = arg;
 
 	(void)d;
 	(void)err;
+	uint64_t size = st->size;
+
 	thread_check(size == SIZE || (size > 0 && size <= STAYING));
 	if (size <= STAYING)
 		times[size]++;

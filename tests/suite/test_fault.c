@@ -49,11 +49,11 @@ static int teardown(void **state)
 	return 0;
 }
 
-static int no_blob(void *arg, const struct digest *d, uint64_t size, struct stow_err *err)
+static int no_blob(void *arg, const struct digest *d, const struct blob_stat *st, struct stow_err *err)
 {
 	(void)arg;
 	(void)d;
-	(void)size;
+	(void)st;
 	(void)err;
 	return 0;
 }
@@ -71,12 +71,12 @@ static int call(enum fault_op op, struct stow_err *err)
 {
 	struct stage_name name = new_name();
 	char to[100];
-	uint64_t size;
+	struct blob_stat st;
 	size_t n;
 
 	switch (op) {
 	case FAULT_STAT:
-		return backend_stat(env.b, &env.d, &size, err);
+		return backend_stat(env.b, &env.d, &st, err);
 	case FAULT_OPEN:
 		return backend_open(env.b, &env.d, &env.opened, err);
 	case FAULT_PREAD:
@@ -152,28 +152,28 @@ static void a_fault_hits_its_own_operation_only(void **state)
 static void the_nth_call_fails_once(void **state)
 {
 	struct stow_err err;
-	uint64_t size;
+	struct blob_stat st;
 
 	(void)state;
 	atomic_store(&env.plan.after[FAULT_STAT], 3);
-	expect_ok(backend_stat(env.b, &env.d, &size, &err), &err);
-	expect_ok(backend_stat(env.b, &env.d, &size, &err), &err);
-	expect_fail(backend_stat(env.b, &env.d, &size, &err), &err, STOW_INTERNAL);
-	expect_ok(backend_stat(env.b, &env.d, &size, &err), &err);
+	expect_ok(backend_stat(env.b, &env.d, &st, &err), &err);
+	expect_ok(backend_stat(env.b, &env.d, &st, &err), &err);
+	expect_fail(backend_stat(env.b, &env.d, &st, &err), &err, STOW_INTERNAL);
+	expect_ok(backend_stat(env.b, &env.d, &st, &err), &err);
 }
 
 static void forever_begins_with_the_nth_call(void **state)
 {
 	struct stow_err err;
-	uint64_t size;
+	struct blob_stat st;
 
 	(void)state;
 	atomic_store(&env.plan.forever, true);
 	atomic_store(&env.plan.code, STOW_UNAVAILABLE);
 	atomic_store(&env.plan.after[FAULT_STAT], 2);
-	expect_ok(backend_stat(env.b, &env.d, &size, &err), &err);
+	expect_ok(backend_stat(env.b, &env.d, &st, &err), &err);
 	for (int i = 0; i < 3; i++)
-		expect_fail(backend_stat(env.b, &env.d, &size, &err), &err, STOW_UNAVAILABLE);
+		expect_fail(backend_stat(env.b, &env.d, &st, &err), &err, STOW_UNAVAILABLE);
 }
 
 static void shorten_halves_reads(void **state)
@@ -238,11 +238,11 @@ static void failed_publish_leaves_the_stage_open(void **state)
 static void count_is_shared_by_threads(void *arg, int i)
 {
 	struct stow_err err;
-	uint64_t size;
+	struct blob_stat st;
 
 	(void)i;
 	for (int round = 0; round < 100; round++) {
-		if (backend_stat(env.b, &env.d, &size, &err) < 0)
+		if (backend_stat(env.b, &env.d, &st, &err) < 0)
 			atomic_fetch_add((atomic_int *)arg, 1);
 	}
 }

@@ -200,14 +200,14 @@ static void what_is_no_file_is_refused_by_name(void **state)
 	const struct digest *all[] = { &dirs, &link, &fifo };
 	struct stow_err err;
 	struct blob *blob;
-	uint64_t size;
+	struct blob_stat st;
 
 	(void)state;
 	assert_int_equal(mkdir(blob_path(&dirs).s, 0700), 0);
 	assert_int_equal(symlink("/etc/passwd", blob_path(&link).s), 0);
 	assert_int_equal(mkfifo(blob_path(&fifo).s, 0600), 0);
 	for (size_t i = 0; i < ARRAY_LEN(all); i++) {
-		expect_fail(backend_stat(env.b, all[i], &size, &err), &err, STOW_INTERNAL);
+		expect_fail(backend_stat(env.b, all[i], &st, &err), &err, STOW_INTERNAL);
 		expect_named(&err, blob_path(all[i]).s);
 		expect_fail(backend_open(env.b, all[i], &blob, &err), &err, STOW_INTERNAL);
 		expect_named(&err, blob_path(all[i]).s);

@@ -162,11 +162,11 @@ void check_blob(struct backend *b, const struct digest *d, size_t n, unsigned se
 	CLEANUP(freep) void *bytes = x_malloc(n + 1);
 	struct blob *blob;
 	struct stow_err err;
-	uint64_t size;
+	struct blob_stat st;
 	size_t got;
 
-	expect_ok(backend_stat(b, d, &size, &err), &err);
-	assert_int_equal(size, n);
+	expect_ok(backend_stat(b, d, &st, &err), &err);
+	assert_int_equal(st.size, n);
 	expect_ok(backend_open(b, d, &blob, &err), &err);
 	assert_int_equal(blob->size, n);
 	expect_ok(blob_pread(blob, bytes, n + 1, 0, 0, &got, &err), &err);
@@ -179,18 +179,18 @@ void check_no_blob(struct backend *b, const struct digest *d)
 {
 	struct blob *blob = NULL;
 	struct stow_err err;
-	uint64_t size = 42;
+	struct blob_stat st = { .size = 42 };
 
-	expect_fail(backend_stat(b, d, &size, &err), &err, STOW_NOT_FOUND);
-	assert_int_equal(size, 42);
+	expect_fail(backend_stat(b, d, &st, &err), &err, STOW_NOT_FOUND);
+	assert_int_equal(st.size, 42);
 	expect_fail(backend_open(b, d, &blob, &err), &err, STOW_NOT_FOUND);
 	assert_null(blob);
 }
 
-static int count_blob(void *arg, const struct digest *d, uint64_t size, struct stow_err *err)
+static int count_blob(void *arg, const struct digest *d, const struct blob_stat *st, struct stow_err *err)
 {
 	(void)d;
-	(void)size;
+	(void)st;
 	(void)err;
 	++*(size_t *)arg;
 	return 0;

@@ -258,12 +258,12 @@ int content_put(struct store *s, const char *ref, const struct content *c, struc
 }
 
 /* Reads to the end in steps that fit nothing. */
-static int read_all(struct open_blob *b, uint8_t *to, size_t n, struct stow_err *err)
+static int read_all(struct store *s, struct open_blob *b, uint8_t *to, size_t n, struct stow_err *err)
 {
 	enum { STEP = 10007 };
 
 	for (size_t off = 0, got; off < n; off += got) {
-		if (store_read(b, to + off, n - off < STEP ? n - off : STEP, off, 0, &got, err) < 0)
+		if (store_read(s, b, to + off, n - off < STEP ? n - off : STEP, off, 0, &got, err) < 0)
 			return -1;
 		if (got == 0)
 			return stow_fail(err, STOW_DATA_LOSS, "it ends at %zu of %zu", off, n);
@@ -283,7 +283,7 @@ bool content_good(struct store *s, const struct content *c, struct stow_err *err
 	if (info.size != c->n || store_read_size(b) != c->n)
 		result = stow_fail(err, STOW_DATA_LOSS, "its size is another one");
 	else
-		result = read_all(b, got, c->n, err);
+		result = read_all(s, b, got, c->n, err);
 	store_read_end(s, b);
 	if (result == 0 && memcmp(got, c->p, c->n) != 0)
 		result = stow_fail(err, STOW_DATA_LOSS, "its bytes are others");

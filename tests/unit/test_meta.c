@@ -183,11 +183,11 @@ static void adopting_adds_what_is_not_there(void **state UNUSED)
 		v[i] = blob_of(i);
 		v[i].size += i == 7 ? 100000 : 0; /* not looked at */
 	}
-	expect_ok(meta_blobs_adopt(m, v, ARRAY_LEN(v), &err), &err);
+	expect_ok(meta_blobs_adopt(m, v, ARRAY_LEN(v), false, &err), &err);
 	for (unsigned i = 0; i < ARRAY_LEN(v); i++)
 		assert_true(has(i));
 	check_count(40, 40 * 1000 + 39 * 40 / 2);
-	expect_ok(meta_blobs_adopt(m, v, ARRAY_LEN(v), &err), &err);
+	expect_ok(meta_blobs_adopt(m, v, ARRAY_LEN(v), false, &err), &err);
 	check_count(40, 40 * 1000 + 39 * 40 / 2);
 }
 
@@ -496,7 +496,7 @@ static void grow(void *arg, int i)
 			v[k] = blob_of((unsigned)i * GROW_ROWS + row + k);
 			v[k].labels = labels;
 		}
-		thread_check(meta_blobs_adopt(m, v, ARRAY_LEN(v), &err) == 0);
+		thread_check(meta_blobs_adopt(m, v, ARRAY_LEN(v), false, &err) == 0);
 		atomic_store(&g->done[i], row + (unsigned)ARRAY_LEN(v));
 	}
 	labels_free(&labels);

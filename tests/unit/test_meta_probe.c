@@ -41,7 +41,7 @@ static void make_database(void)
 			v[k] = nth_blob(i + k);
 			v[k].labels = labels;
 		}
-		expect_ok(meta_blobs_adopt(m, v, ARRAY_LEN(v), &err), &err);
+		expect_ok(meta_blobs_adopt(m, v, ARRAY_LEN(v), false, &err), &err);
 	}
 	labels_free(&labels);
 }
@@ -326,7 +326,7 @@ static NORETURN void writer(int from, int to)
 		struct blob_info info = nth_blob(i);
 
 		memcpy(info.digest.b, &i, sizeof(i));
-		if (meta_blobs_adopt(m, &info, 1, &err) < 0)
+		if (meta_blobs_adopt(m, &info, 1, false, &err) < 0)
 			_exit(2);
 		if (i == 99) {
 			say(to);

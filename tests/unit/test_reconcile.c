@@ -49,7 +49,7 @@ static void make_rows(unsigned from, unsigned to)
 	for (unsigned i = from; i < to; i++) {
 		struct blob_info info = { .digest = nth_digest(i), .size = i % 100 };
 
-		expect_ok(meta_blobs_adopt(env.store->meta, &info, 1, &err), &err);
+		expect_ok(meta_blobs_adopt(env.store->meta, &info, 1, false, &err), &err);
 	}
 }
 
@@ -147,11 +147,11 @@ static void stops_when_told(void **state UNUSED)
 static const struct backend_ops *real;
 static backend_blob_visit *inner_visit;
 
-static int visit_twice(void *arg, const struct digest *d, uint64_t size, struct stow_err *err)
+static int visit_twice(void *arg, const struct digest *d, const struct blob_stat *st, struct stow_err *err)
 {
-	if (inner_visit(arg, d, size, err) < 0)
+	if (inner_visit(arg, d, st, err) < 0)
 		return -1;
-	return inner_visit(arg, d, size, err);
+	return inner_visit(arg, d, st, err);
 }
 
 static int scan_twice(struct backend *b, backend_blob_visit *visit, void *arg, struct stow_err *err)

@@ -365,7 +365,7 @@ static void readers_finish_after_a_delete(void **state UNUSED)
 	assert_null(store_read_begin_now(env.store, &c.d));
 	check_absent(&env, &c.d);
 	expect_fail(store_delete(env.store, &c.d, &err), &err, STOW_NOT_FOUND);
-	expect_ok(store_read(b, to, c.n, 0, 0, &n, &err), &err);
+	expect_ok(store_read(env.store, b, to, c.n, 0, 0, &n, &err), &err);
 	assert_int_equal(n, c.n);
 	assert_memory_equal(to, c.p, c.n);
 	put_ok(&c); /* and it can come back meanwhile */

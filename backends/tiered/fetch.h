@@ -1,0 +1,74 @@
+/* Reading what is only behind, and bringing it here.
+ *
+ * One fetch for a digest, for any number of readers: it reads the blob behind in order, hashes it, and writes
+ * it to a stage of `fast`, from which the readers are served as the bytes arrive. Who reads far ahead of it
+ * is served from behind directly. The last FETCH_HELD bytes are given to a reader only when the whole has
+ * been proven by its hash, so nobody has read a wrong blob to its end.
+ *
+ *   state      entered by              readers get                                    next
+ *   COMING     fetch_open, _prefetch   bytes as they come                             GOOD BAD BROKEN
+ * STREAMED BROKEN     a failure behind        wait; UNAVAILABLE after FETCH_PATIENCE_NS       COMING STREAMED
+ * no room for it here     bytes from behind, in order proven at the end  gone GOOD       hash proven,
+ * published  bytes from `fast`                              gone BAD        hash is another one DATA_LOSS;
+ * lookup_mark_bad()                   gone
+ *
+ * A fetch that nobody reads any more goes on where it was begun or prefetched for the node, within the limit
+ * of `prefetch`; one that is broken then ends, and its stage is kept. After a restart kept stages are taken
+ * up again when their blob is wanted: the bytes that are there are hashed, not fetched.
+ *
+ * Threads: any. */
+#ifndef STOWAGE_BACKENDS_TIERED_FETCH_H
+#define STOWAGE_BACKENDS_TIERED_FETCH_H
+
+#include "backends/tiered/cache.h"
+#include "backends/tiered/lookup.h"
+
+struct fetches;
+struct fetch_reader;
+
+#define FETCH_HELD (UINT64_C(64) << 10)
+#define FETCH_PIECE (UINT64_C(4) << 20)
+#define FETCH_AHEAD (UINT64_C(8) << 20) /* who reads further ahead than this is served from behind */
+static const int64_t FETCH_PATIENCE_NS = INT64_C(30000000000);
+
+struct fetches_options {
+	struct backend *fast;
+	struct tiers *tiers;
+	struct lookup *lookup;
+	struct cache *cache;
+	unsigned prefetch; /* fetches at once that nobody reads yet; those with readers are not limited by it
+			    */
+	/* A blob is here now: it has been proven and published. No lock held. May be NULL. */
+	void (*done)(void *arg, const struct digest *d);
+	void *arg;
+};
+struct fetches *fetches_new(const struct fetches_options *o);
+/* Before this nothing is prefetched; readers are served all the same. */
+void fetches_start(struct fetches *f);
+/* After tiers_stop(): what is under way ends, its stages are kept; readers are told UNAVAILABLE. */
+void fetches_stop(struct fetches *f);
+void fetches_free(struct fetches *f); /* no reader is open; NULL is a no-op */
+
+/* A reader of a blob that is not in `fast`. NOT_FOUND only where every storage behind has said so (or would
+ * be bad: then DATA_LOSS); UNAVAILABLE where one could not be asked. */
+int fetch_open(struct fetches *f, const struct digest *d, struct fetch_reader **ret_r, uint64_t *ret_size,
+	       struct stow_err *err) MUST_CHECK;
+/* As pread of backend.h, within the blob. ALREADY_EXISTS: it is in `fast` now, to be read there. */
+int fetch_read(struct fetch_reader *r, void *to, size_t n, uint64_t off, unsigned flags, size_t *ret_n,
+	       struct stow_err *err) MUST_CHECK;
+void fetch_close(struct fetch_reader *r);
+
+/* Brings it here when there is room and time. If it is an image's manifest or index, its children are looked
+ * up ahead. Does not block. */
+void fetch_prefetch(struct fetches *f, const struct digest *d, uint64_t size);
+/* It is being removed: no stage of it is left when this returns, readers go on or fail. */
+void fetch_cancel(struct fetches *f, const struct digest *d);
+/* Whether it is coming. Does not block. */
+bool fetch_is_coming(struct fetches *f, const struct digest *d);
+
+/* The stages of fetches are not the store's: whether a stage has a name of theirs. They have one that follows
+ * from the digest, and a file name's form (stage_name_ok), beginning with "fe7c". (A stage of the store's
+ * that is named so by chance, one in 65536, is kept as long as one of ours is.) */
+void fetch_status(struct fetches *f, struct fleet_status *st);
+
+#endif

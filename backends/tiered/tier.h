@@ -1,0 +1,49 @@
+/* The storages behind, and whether each can be reached.
+ *
+ * A circuit per storage: TIER_FAILURES failures in a row open it. While it is open nobody asks that storage
+ * for anything but the probe, which looks whether it is back, at growing intervals, and closes it then. What
+ * counts is a storage that does not answer or refuses us (UNAVAILABLE, PERMISSION_DENIED, INTERNAL,
+ * FAILED_PRECONDITION, and RESOURCE_EXHAUSTED for uploads); NOT_FOUND, ALREADY_EXISTS and DATA_LOSS are
+ * answers. Opening and closing are logged, once, with the reason; what fails in between is not.
+ *
+ * Threads: any. Nothing here blocks, but tiers_stop(). */
+#ifndef STOWAGE_BACKENDS_TIERED_TIER_H
+#define STOWAGE_BACKENDS_TIERED_TIER_H
+
+#include "content/fleet.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { TIER_FAILURES = 5 };
+
+struct tier {
+	struct backend *backend;
+	char *name;
+	struct circuit *circuit; /* tier.c's own */
+};
+
+struct tiers {
+	struct tier v[FLEET_BEHIND_MAX];
+	size_t n;
+	bool writable; /* v[0] takes uploads */
+};
+
+/* Takes the backends over. tiers_free() frees them; after tiers_stop(). */
+void tiers_init(struct tiers *t, struct backend *const *behind, const char *const *names, size_t n,
+		bool writable);
+/* The probes' thread starts, and ends; stopping also stops the backends (backend_stop). Once each; stop also
+ * without a start. */
+void tiers_start(struct tiers *t);
+void tiers_stop(struct tiers *t);
+void tiers_free(struct tiers *t);
+
+/* Whether it may be asked now. */
+bool tier_usable(const struct tier *t);
+/* How an exchange with it ended: err is what it failed with, NULL if it has answered. */
+void tier_report(struct tier *t, const struct stow_err *err);
+void tier_status(const struct tier *t, struct fleet_behind *ret_st);
+/* Called on the probe's thread whenever a circuit has closed again; set before the start. */
+void tiers_on_return(struct tiers *t, void (*call)(void *arg), void *arg);
+
+#endif

@@ -1,0 +1,59 @@
+/* What the backend's parts are, and where each is told of the others.
+ *
+ *   tiered.c    the table: blobs and their handles, start and end
+ *   stage.c     stages: one of `fast`, and a sending beside it
+ *   tier.c      the storages behind, and their circuits
+ *   lookup.c    who behind has a blob
+ *   queue.c     uploads after COMMIT (upload.c: one of them)
+ *   fetch.c     what comes from behind, for readers and ahead of them; manifest.c: whose children are looked
+ * up cache.c     how much may stay here holdings.c  what this node tells the fleet; gc.c: what is removed for
+ * the fleet
+ *
+ * Calls go one way: tiered, stage -> queue, fetch -> cache, lookup, holdings -> tier; back by the callbacks
+ * that each part's header has. No lock is held across any of them. */
+#ifndef STOWAGE_BACKENDS_TIERED_INTERNAL_H
+#define STOWAGE_BACKENDS_TIERED_INTERNAL_H
+
+#include "backends/tiered/cache.h"
+#include "backends/tiered/fetch.h"
+#include "backends/tiered/holdings.h"
+#include "backends/tiered/lookup.h"
+#include "backends/tiered/queue.h"
+#include "backends/tiered/tiered.h"
+
+#define TIERED_MAGIC 0x71e20001u
+
+struct tiered {
+	struct backend base;
+	unsigned magic;
+	struct backend *fast;
+	struct tiers tiers;
+	struct lookup *lookup;
+	struct queue *queue; /* NULL: nothing behind is writable */
+	struct fetches *fetches;
+	struct cache *cache;
+	struct holdings *holdings; /* NULL likewise */
+	int64_t commit_wait_ns;
+	bool exclusive;
+	struct meta *meta;             /* from the start on */
+	struct lock lock;              /* for what follows */
+	struct tiered_blob *open[256]; /* by digest: handles */
+};
+struct tiered *tiered_from(struct backend *b);
+
+/* The slots of the table that stage.c fills; their promises are those of struct backend_ops. */
+int tiered_stage_create(struct backend *b, const char *name, const struct stage_hint *hint,
+			struct stage **ret_st, struct stow_err *err);
+int tiered_stage_resume(struct backend *b, const char *name, uint64_t size, const struct stage_hint *hint,
+			struct stage **ret_st, struct stow_err *err);
+int tiered_stage_write(struct stage *st, const struct iovec *iov, int n, uint64_t off, struct stow_err *err);
+int tiered_stage_truncate(struct stage *st, uint64_t size, struct stow_err *err);
+int tiered_stage_sync(struct stage *st, struct stow_err *err);
+int tiered_stage_pread(struct stage *st, void *to, size_t n, uint64_t off, size_t *ret_n,
+		       struct stow_err *err);
+int tiered_stage_publish(struct stage *st, const struct digest *d, struct stow_err *err);
+void tiered_stage_close(struct stage *st);
+int tiered_stage_discard(struct backend *b, const char *name, struct stow_err *err);
+int tiered_stage_scan(struct backend *b, backend_stage_visit *visit, void *arg, struct stow_err *err);
+
+#endif
