@@ -20,6 +20,7 @@
 #include "backends/tiered/lookup.h"
 #include "backends/tiered/queue.h"
 #include "backends/tiered/tiered.h"
+#include "content/claims.h"
 
 #define TIERED_MAGIC 0x71e20001u
 
@@ -35,7 +36,11 @@ struct tiered {
 	struct holdings *holdings; /* NULL likewise */
 	int64_t commit_wait_ns;
 	bool exclusive;
-	struct meta *meta;             /* from the start on */
+	char *identity;
+	struct meta *meta; /* from the start on */
+	/* Held while a blob gets its bytes in `fast` or loses them: whoever evicts looks whether it is behind
+	 * and removes it, and nobody must publish the same content in between. */
+	struct claims claims;
 	struct lock lock;              /* for what follows */
 	struct tiered_blob *open[256]; /* by digest: handles */
 };
