@@ -17,6 +17,46 @@ static const struct flags_spec SPEC = {
 
 /* --- with a daemon --- */
 
+static struct record *behind_record(const struct fleet_behind *b)
+{
+	struct record *r = record_new();
+
+	record_text(r, "name", b->name);
+	record_bool(r, "reachable", !b->away);
+	if (b->away) {
+		record_time(r, "away_since", b->since_ns);
+		record_text(r, "error", b->error);
+	}
+	return r;
+}
+
+static void add_fleet_json(struct record *r, const struct fleet_status *st)
+{
+	record_number(r, "pending", st->pending);
+	record_number(r, "pending_bytes", st->pending_bytes);
+	if (st->oldest_ns)
+		record_time(r, "pending_since", st->oldest_ns);
+	else
+		record_null(r, "pending_since");
+	record_number(r, "uploading", st->uploading);
+	record_number(r, "uploaded", st->uploaded);
+	record_number(r, "uploaded_bytes", st->uploaded_bytes);
+	record_text(r, "upload_error", *st->upload_error ? st->upload_error : NULL);
+	record_number(r, "cache_bytes", st->cache_bytes);
+	if (st->cache_limit)
+		record_number(r, "cache_limit", st->cache_limit);
+	else
+		record_null(r, "cache_limit");
+	record_number(r, "evicted", st->evicted);
+	record_number(r, "evicted_bytes", st->evicted_bytes);
+	record_number(r, "fetching", st->fetching);
+	record_number(r, "fetched", st->fetched);
+	record_number(r, "fetched_bytes", st->fetched_bytes);
+	record_append(r, "behind", NULL);
+	for (size_t i = 0; i < st->n_behind; i++)
+		record_append(r, "behind", behind_record(&st->behind[i]));
+}
+
 static void print_daemon_json(const struct daemon_status *st)
 {
 	struct record *r = record_new();
@@ -34,6 +74,8 @@ static void print_daemon_json(const struct daemon_status *st)
 	record_number(r, "ingests", st->ingests);
 	record_number(r, "ingest_bytes", st->ingest_bytes);
 	record_bool(r, "reconciling", st->reconciling);
+	if (st->fleet)
+		add_fleet_json(r, st->fleet);
 	record_print(r, stdout);
 }
 
@@ -47,6 +89,64 @@ static void print_counts(uint64_t blobs, uint64_t blob_bytes, uint64_t ingests, 
 	printf("Ingests:   %llu, %s\n", (unsigned long long)ingests, size);
 }
 
+static void print_queue(const struct fleet_status *st, int64_t now_ns)
+{
+	char size[OUTPUT_TEXT_MAX], age[OUTPUT_TEXT_MAX];
+
+	output_size(st->pending_bytes, size);
+	printf("To upload: %llu, %s", (unsigned long long)st->pending, size);
+	if (st->oldest_ns) {
+		output_age(now_ns - st->oldest_ns, age);
+		printf("; the oldest for %s", age);
+	}
+	if (st->uploading)
+		printf("; %u under way", st->uploading);
+	putchar('\n');
+	if (*st->upload_error) {
+		CLEANUP(freep) char *clean = output_clean(st->upload_error);
+
+		output_age(now_ns - st->upload_error_ns, age);
+		printf("           failed %s ago: %s\n", age, clean);
+	}
+	output_size(st->uploaded_bytes, size);
+	printf("Uploaded:  %llu, %s since the start\n", (unsigned long long)st->uploaded, size);
+}
+
+static void print_cache(const struct fleet_status *st)
+{
+	char size[OUTPUT_TEXT_MAX], limit[OUTPUT_TEXT_MAX];
+
+	output_size(st->fetched_bytes, size);
+	printf("Fetched:   %llu, %s since the start; %u under way\n", (unsigned long long)st->fetched, size,
+	       st->fetching);
+	output_size(st->cache_bytes, size);
+	output_size(st->cache_limit, limit);
+	printf("Here:      %s%s%s", size, st->cache_limit ? " of at most " : ", without a limit",
+	       st->cache_limit ? limit : "");
+	output_size(st->evicted_bytes, size);
+	printf("; %llu, %s dropped since the start\n", (unsigned long long)st->evicted, size);
+}
+
+static void print_fleet(const struct fleet_status *st)
+{
+	int64_t now_ns = clock_wall_ns();
+	char when[OUTPUT_TEXT_MAX];
+
+	print_queue(st, now_ns);
+	print_cache(st);
+	for (size_t i = 0; i < st->n_behind; i++) {
+		CLEANUP(freep) char *name = output_clean(st->behind[i].name);
+		CLEANUP(freep) char *error = output_clean(st->behind[i].error);
+
+		printf("Behind:    %s, ", name);
+		output_when(st->behind[i].since_ns, now_ns, when);
+		if (st->behind[i].away)
+			printf("away since %s: %s\n", when, error);
+		else
+			puts("reachable");
+	}
+}
+
 static void print_daemon(const struct daemon_status *st)
 {
 	char when[OUTPUT_TEXT_MAX];
@@ -57,6 +157,8 @@ static void print_daemon(const struct daemon_status *st)
 	printf("Address:   %s\nRoot:      %s\nBackend:   %s\nNode:      %s\n", st->address, st->root,
 	       st->backend, st->node);
 	print_counts(st->blobs, st->blob_bytes, st->ingests, st->ingest_bytes);
+	if (st->fleet)
+		print_fleet(st->fleet);
 	if (st->reconciling)
 		puts("Comparing the database with the blobs, since the start.");
 }

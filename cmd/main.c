@@ -18,6 +18,7 @@ static const struct {
 	{ "config", cmd_config, "print or check the configuration" },
 	{ "check", cmd_check, "try what the daemon needs: directories, bucket, credentials" },
 	{ "status", cmd_status, "ask the daemon how it is" },
+	{ "flush", cmd_flush, "wait until everything is in the bucket" },
 	{ "ls", cmd_ls, "list the blobs" },
 	{ "info", cmd_info, "show what is known of one blob" },
 	{ "ingests", cmd_ingests, "list unfinished uploads" },

@@ -10,6 +10,7 @@
 #include <grpc/grpc_security.h>
 #include <grpc/support/alloc.h>
 #include <grpc/support/time.h>
+#include <stdio.h>
 
 struct client {
 	grpc_channel *channel;
@@ -124,6 +125,46 @@ static char *copy_text(const char *s)
 	return x_strdup(s ? s : "");
 }
 
+static void copy_line(char to[FLEET_TEXT], const char *from)
+{
+	snprintf(to, FLEET_TEXT, "%s", from ? from : "");
+}
+
+static struct fleet_status *copy_fleet(const Pb__FleetStatus *m)
+{
+	struct fleet_status *st;
+
+	if (!m)
+		return NULL;
+	st = x_calloc(1, sizeof(*st));
+	*st = (struct fleet_status){
+		.pending = m->pending,
+		.pending_bytes = m->pending_bytes,
+		.oldest_ns = m->oldest_ns,
+		.uploading = m->uploading,
+		.uploaded = m->uploaded,
+		.uploaded_bytes = m->uploaded_bytes,
+		.upload_error_ns = m->upload_error_ns,
+		.cache_bytes = m->cache_bytes,
+		.cache_limit = m->cache_limit,
+		.evicted = m->evicted,
+		.evicted_bytes = m->evicted_bytes,
+		.fetching = m->fetching,
+		.fetched = m->fetched,
+		.fetched_bytes = m->fetched_bytes,
+	};
+	copy_line(st->upload_error, m->upload_error);
+	for (size_t i = 0; i < m->n_behind && i < FLEET_BEHIND_MAX; i++) {
+		struct fleet_behind *b = &st->behind[st->n_behind++];
+
+		copy_line(b->name, m->behind[i]->name);
+		b->away = m->behind[i]->away;
+		b->since_ns = m->behind[i]->since_ns;
+		copy_line(b->error, m->behind[i]->error);
+	}
+	return st;
+}
+
 int client_status(struct client *c, struct daemon_status *ret_st, struct stow_err *err)
 {
 	Pb__DaemonStatusRequest request;
@@ -150,6 +191,7 @@ int client_status(struct client *c, struct daemon_status *ret_st, struct stow_er
 		.ingests = m->ingests,
 		.ingest_bytes = m->ingest_bytes,
 		.reconciling = m->reconciling,
+		.fleet = copy_fleet(m->fleet),
 	};
 	pb__daemon_status_response__free_unpacked(m, NULL);
 	return 0;
@@ -162,7 +204,15 @@ void daemon_status_free(struct daemon_status *st)
 	free(st->address);
 	free(st->backend);
 	free(st->node);
+	free(st->fleet);
 	*st = (struct daemon_status){ 0 };
+}
+
+int client_flush(struct client *c, struct stow_err *err)
+{
+	Pb__FlushRequest request = PB__FLUSH_REQUEST__INIT;
+
+	return unary(c, "/stowage.v1.Admin/Flush", &request.base, NULL, err);
 }
 
 /* InfoRequest and DeleteContentRequest are alike: field 1 is the digest. */

@@ -7,6 +7,7 @@
 
 #include "content/base/digest.h"
 #include "content/base/err.h"
+#include "content/fleet.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -23,9 +24,13 @@ struct daemon_status {
 	int64_t pid, started_ns;
 	uint64_t blobs, blob_bytes, ingests, ingest_bytes;
 	bool reconciling;
+	struct fleet_status *fleet; /* owned; NULL: nothing is behind its store */
 };
 int client_status(struct client *c, struct daemon_status *ret_st, struct stow_err *err) MUST_CHECK;
 void daemon_status_free(struct daemon_status *st); /* what it holds; fit for CLEANUP */
+
+/* What waits to be uploaded is tried now. UNIMPLEMENTED where nothing is behind the daemon's store. */
+int client_flush(struct client *c, struct stow_err *err) MUST_CHECK;
 
 /* Content.Info, for what it does: the daemon adopts a blob that was put into its directory. */
 int client_touch(struct client *c, const struct digest *d, struct stow_err *err) MUST_CHECK;

@@ -13,7 +13,7 @@ struct server {
 static const struct rpc_method *const METHODS[] = {
 	&method_info,         &method_update,        &method_list,  &method_delete, &method_read,
 	&method_status,       &method_list_statuses, &method_abort, &method_write,  &method_health_check,
-	&method_health_watch, &method_daemon_status, NULL,
+	&method_health_watch, &method_daemon_status, &method_flush, NULL,
 };
 
 static void connected(void *arg, int fd)

@@ -23,7 +23,7 @@ extern const struct rpc_method method_read;                                     
 extern const struct rpc_method method_status, method_list_statuses, method_abort;      /* service_status.c */
 extern const struct rpc_method method_write;                                           /* service_write.c */
 extern const struct rpc_method method_health_check, method_health_watch;               /* service_health.c */
-extern const struct rpc_method method_daemon_status;                                   /* service_admin.c */
+extern const struct rpc_method method_daemon_status, method_flush;                     /* service_admin.c */
 
 static inline const struct service *service_of(const struct rpc_call *c)
 {

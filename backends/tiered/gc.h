@@ -5,6 +5,8 @@
 
 #include "content/behind.h"
 
+#include <stdatomic.h>
+
 struct gc_options {
 	struct backend *bucket; /* borrowed */
 	int64_t grace_ns;       /* objects that are younger stay */

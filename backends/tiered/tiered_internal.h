@@ -20,6 +20,7 @@
 #include "backends/tiered/lookup.h"
 #include "backends/tiered/queue.h"
 #include "backends/tiered/tiered.h"
+#include "content/base/lock.h"
 #include "content/claims.h"
 
 #define TIERED_MAGIC 0x71e20001u

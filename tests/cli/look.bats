@@ -26,7 +26,7 @@ load helper
 	run -2 --separate-stderr stowage verify --rate-limit 0B
 	run -2 --separate-stderr stowage import
 	run -2 --separate-stderr stowage ls --root relative
-	for command in ls info ingests status verify import check; do
+	for command in ls info ingests status flush verify import check; do
 		run -0 --separate-stderr stowage "$command" --help
 		[[ $output == "Usage: stowage $command"* ]]
 	done
@@ -182,4 +182,15 @@ load helper
 	((SECONDS < 15))
 	[[ $stderr == *"no daemon answers"* ]]
 	[[ $output == *"not running"* ]]
+}
+
+@test "flush has nothing to do where nothing is behind" {
+	run -1 --separate-stderr stowage flush
+	[[ $stderr == *"no daemon at $sock"* ]]
+	start_daemon
+	run -1 --separate-stderr stowage flush --timeout 0s
+	[[ $stderr == *"there is no storage behind this store"* ]]
+	run -2 --separate-stderr stowage flush --timeout soon
+	[[ $stderr == *'--timeout: "soon"'* ]]
+	run -2 stowage flush now
 }
