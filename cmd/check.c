@@ -10,6 +10,7 @@ const char *verdict_name(enum verdict v)
 	static const char *const names[VERDICT_COUNT] = {
 		[VERDICT_OK] = "ok",
 		[VERDICT_GONE] = "gone",
+		[VERDICT_ELSEWHERE] = "elsewhere",
 		[VERDICT_STOPPED] = "stopped",
 		[VERDICT_DAMAGED] = "damaged",
 		[VERDICT_TRUNCATED] = "truncated",
@@ -75,6 +76,10 @@ static int check_once(struct check *c, const struct digest *d, enum verdict *ret
 	if (backend_open(c->backend, d, &blob, &why) < 0) {
 		if (why.code != STOW_NOT_FOUND) {
 			*ret_v = of_failure(&why, detail);
+			return 0;
+		}
+		if (recorded && c->elsewhere && c->elsewhere(c->arg, d)) {
+			*ret_v = VERDICT_ELSEWHERE;
 			return 0;
 		}
 		snprintf(detail, CHECK_DETAIL_MAX, "%llu bytes are recorded, there are none",

@@ -8,6 +8,7 @@
 enum verdict {
 	VERDICT_OK,
 	VERDICT_GONE,       /* neither record nor bytes: deleted meanwhile, or never there */
+	VERDICT_ELSEWHERE,  /* no bytes, but none are needed: the storage behind has them */
 	VERDICT_STOPPED,    /* we were told to stop: nothing is known */
 	VERDICT_DAMAGED,    /* the bytes hash to something else */
 	VERDICT_TRUNCATED,  /* more or fewer bytes than recorded */
@@ -29,6 +30,8 @@ struct check {
 	struct backend *backend; /* borrowed, like all here */
 	/* The recorded size; NOT_FOUND if there is no record. */
 	int (*lookup)(void *arg, const struct digest *d, uint64_t *ret_size, struct stow_err *err);
+	/* Whether the storage behind is known to have it; NULL: there is none. */
+	bool (*elsewhere)(void *arg, const struct digest *d);
 	void *arg;
 	struct progress *progress;
 	struct brake *brake;

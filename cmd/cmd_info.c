@@ -39,7 +39,17 @@ static struct on_disk look(const char *path, uint64_t recorded)
 	};
 }
 
-static void print_json(const struct blob_info *i, const char *path, const struct on_disk *disk)
+/* Looks in the database; 0 where no storage behind is known to have the blob. */
+static int64_t seen_behind(struct meta *m, const struct digest *d)
+{
+	struct stow_err ignored;
+	int64_t seen_ns;
+
+	return meta_remote_get(m, d, &seen_ns, &ignored) == 0 ? seen_ns : 0;
+}
+
+static void print_json(const struct blob_info *i, int64_t behind_ns, const char *path,
+		       const struct on_disk *disk)
 {
 	struct record *r = record_new();
 
@@ -48,6 +58,10 @@ static void print_json(const struct blob_info *i, const char *path, const struct
 	record_time(r, "created", i->created_ns);
 	record_time(r, "updated", i->updated_ns);
 	record_labels(r, "labels", &i->labels);
+	if (behind_ns)
+		record_time(r, "behind", behind_ns);
+	else
+		record_null(r, "behind");
 	record_text(r, "path", path);
 	record_text(r, "on_disk", disk->state);
 	record_number(r, "size_on_disk", disk->size);
@@ -65,7 +79,8 @@ static void print_on_disk(const struct on_disk *disk, uint64_t recorded)
 		printf("On disk:  %s\n", !strcmp(disk->state, "not-a-file") ? "not a file" : disk->state);
 }
 
-static void print_text(const struct blob_info *i, const char *path, const struct on_disk *disk)
+static void print_text(const struct blob_info *i, int64_t behind_ns, const char *path,
+		       const struct on_disk *disk)
 {
 	char text[DIGEST_STR_MAX], size[OUTPUT_TEXT_MAX], when[OUTPUT_TEXT_MAX];
 	int64_t now = clock_wall_ns();
@@ -85,6 +100,10 @@ static void print_text(const struct blob_info *i, const char *path, const struct
 	}
 	if (i->labels.n == 0)
 		puts("Labels:   none");
+	if (behind_ns) {
+		output_when(behind_ns, now, when);
+		printf("Behind:   yes, last seen %s\n", when);
+	}
 	printf("Path:     %s\n", path);
 	print_on_disk(disk, i->size);
 }
@@ -129,8 +148,8 @@ int cmd_info(int argc, char **argv)
 		return fail_missing(path, &err);
 	disk = look(path, info.size);
 	if (common.json)
-		print_json(&info, path, &disk);
+		print_json(&info, seen_behind(meta, &digest), path, &disk);
 	else
-		print_text(&info, path, &disk);
+		print_text(&info, seen_behind(meta, &digest), path, &disk);
 	return output_flush(SPEC.command) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -39,6 +39,9 @@ static const struct flags_spec SPEC = {
 		"  extra       bytes without a record, which the daemon adopts; no mistake, and not read "
 		"(not "
 		"looked for in a bucket)\n"
+		"With a bucket behind the local directory, the bytes that are here are read, and those that "
+		"are\n"
+		"only there are not.\n"
 		"The exit status is 1 if anything but extra was found, or a named blob does not exist.\n\n"
 		"After --quarantine a blob can be pulled again. containerd, which keeps a list of its own, "
 		"pulls\n"
@@ -126,7 +129,7 @@ static int check_one(struct verify *v, const struct digest *d, uint64_t size, st
 	v->counts[verdict]++;
 	if (verdict == VERDICT_STOPPED)
 		return 0;
-	v->checked += verdict != VERDICT_GONE;
+	v->checked += verdict != VERDICT_GONE && verdict != VERDICT_ELSEWHERE;
 	if (verdict_is_bad(verdict))
 		add_problem(v, d, verdict, detail);
 	/* What needed no reading counts as done, too. */
@@ -288,6 +291,7 @@ static void take_all_out(struct verify *v)
 		return;
 	}
 	v->check.lookup = lookup_owner;
+	v->check.elsewhere = NULL; /* what only is elsewhere is no problem */
 	v->check.arg = o;
 	v->check.again = true;
 	for (size_t i = 0; i < v->n_problems && !stopped(v); i++)
@@ -323,6 +327,7 @@ static void report_json(const struct verify *v)
 	for (int i = VERDICT_DAMAGED; i < VERDICT_COUNT; i++)
 		record_number(r, verdict_name((enum verdict)i), v->counts[i]);
 	record_number(r, "not_found", not_found(v));
+	record_number(r, "elsewhere", v->counts[VERDICT_ELSEWHERE]);
 	record_number(r, "extra", v->n_extra);
 	record_bool(r, "interrupted", stopped(v));
 	record_append(r, "problems", NULL);
@@ -366,6 +371,9 @@ static void report_text(const struct verify *v)
 				   verdict_name((enum verdict)i));
 	if (not_found(v))
 		print_part(&parts, "%llu not found", (unsigned long long)not_found(v));
+	if (v->counts[VERDICT_ELSEWHERE])
+		print_part(&parts, "%llu not here but in the bucket, and not read",
+			   (unsigned long long)v->counts[VERDICT_ELSEWHERE]);
 	if (v->n_extra)
 		print_part(&parts, "%zu extra", v->n_extra);
 	putchar('\n');
@@ -376,6 +384,13 @@ static void report_text(const struct verify *v)
 static int lookup_meta(void *arg, const struct digest *d, uint64_t *ret_size, struct stow_err *err)
 {
 	return access_lookup(arg, d, ret_size, err);
+}
+
+static bool known_behind(void *arg, const struct digest *d)
+{
+	struct stow_err ignored;
+
+	return meta_remote_get(arg, d, NULL, &ignored) == 0;
 }
 
 static int open_all(struct verify *v, struct stow_err *err)
@@ -390,6 +405,7 @@ static int open_all(struct verify *v, struct stow_err *err)
 		return -1;
 	v->check.backend = v->backend;
 	v->check.lookup = lookup_meta;
+	v->check.elsewhere = known_behind;
 	v->check.arg = v->meta;
 	return 0;
 }
