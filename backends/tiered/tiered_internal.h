@@ -44,6 +44,7 @@ struct tiered {
 	struct claims claims;
 	struct lock lock;              /* for what follows */
 	struct tiered_blob *open[256]; /* by digest: handles */
+	struct tiered_stage *stages;   /* open ones: stage.c's */
 };
 struct tiered *tiered_from(struct backend *b);
 
