@@ -39,7 +39,7 @@ struct entry {
 	struct queue *queue;
 	struct blob *blob;
 	unsigned readers;
-	bool shut; /* no read begins any more */
+	bool shut;       /* no read begins any more */
 	uint64_t charge; /* bytes that its reads may still cost: those of a sending that was under way */
 	struct stow_err source_err; /* of the first read that failed here; code OK: none */
 };
