@@ -15,6 +15,18 @@
  * The failure names the path. */
 int local_new(const char *path, struct backend **ret_b, struct stow_err *err) MUST_CHECK;
 
+/* How a directory, or a bucket, that others have filled is laid out. */
+enum source_layout {
+	SOURCE_REGISTRY, /* the distribution registry's: docker/registry/v2/blobs/<alg>/<2 of hex>/<hex>/data
+			  */
+	SOURCE_STOWAGE,  /* ours, and containerd's: blobs/<alg>/<hex> */
+};
+/* The blobs in the directory `path`, for reading alone: what would change anything is UNIMPLEMENTED. Fit to
+ * stand behind a tiered backend. NOT_FOUND if there is no such directory; one that is empty, or comes to be
+ * filled later, is none of our business. */
+int source_dir_new(const char *path, enum source_layout layout, struct backend **ret_b,
+		   struct stow_err *err) MUST_CHECK;
+
 /* Bytes in memory, lost with the process: the reference that the suite is written against. */
 int mem_new(struct backend **ret_b, struct stow_err *err) MUST_CHECK;
 
