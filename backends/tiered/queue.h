@@ -47,8 +47,8 @@ struct queue_options {
 	void *arg;
 };
 struct queue *queue_new(const struct queue_options *o);
-/* The threads begin, and the database is walked on one of them. What earlier processes have sent of blobs that
- * are not pending any more is given up. */
+/* The threads begin, and the database is walked on one of them. What earlier processes have sent of blobs
+ * that are not pending any more is given up. */
 void queue_start(struct queue *q, struct meta *m);
 /* After tiers_stop(). What is under way ends; its records stay for the next process. */
 void queue_stop(struct queue *q);
