@@ -98,8 +98,6 @@ static enum upload_end seek(struct queue *q, const struct digest *d, uint64_t si
 	lookup_forget(q->o.lookup, d);
 	if (q->o.lost != NULL)
 		q->o.lost(q->o.arg, d);
-	if (meta_blob_delete(q->meta, d, err) < 0 && err->code != STOW_NOT_FOUND)
-		return END_BROKEN;
 	return END_OVER;
 }
 
