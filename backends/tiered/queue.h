@@ -42,7 +42,7 @@ struct queue_options {
 	/* A blob has got behind, or was found there: it may be evicted from here. May be NULL. No lock held.
 	 */
 	void (*done)(void *arg, const struct digest *d);
-	/* A blob has bytes nowhere: its row is about to go. No lock held. May be NULL. */
+	/* A blob has bytes nowhere: its row is to go, unless that has changed. No lock held. May be NULL. */
 	void (*lost)(void *arg, const struct digest *d);
 	void *arg;
 };
