@@ -34,10 +34,10 @@ static bool take_entry(void *arg, const struct toml_entry *e)
 {
 	struct document *doc = arg;
 	struct conf_value v = { .text = e->text, .number = e->number };
-	const struct conf_key *k = conf_key_find(e->key);
+	const struct conf_key *k = conf_key_find(&conf_table_main, e->key);
 	struct stow_err err;
 
-	if (!k && conf_section_find(e->key)) {
+	if (!k && conf_section_find(&conf_table_main, e->key)) {
 		if (e->type != TOML_TABLE)
 			conf_add_error(doc->errors, "%s:%u: %s: expected a table, found %s", doc->name,
 				       e->line, e->key, type_names[e->type]);
@@ -45,7 +45,7 @@ static bool take_entry(void *arg, const struct toml_entry *e)
 	}
 	if (!k) {
 		char hint[CONF_HINT_MAX];
-		conf_key_hint(e->key, hint);
+		conf_key_hint(&conf_table_main, e->key, hint);
 		conf_add_error(doc->errors, "%s:%u: %s: unknown key%s", doc->name, e->line, e->key, hint);
 	} else if (!(k->kind->types & 1u << e->type)) {
 		conf_add_error(doc->errors, "%s:%u: %s: expected %s, found %s", doc->name, e->line, e->key,
@@ -53,7 +53,7 @@ static bool take_entry(void *arg, const struct toml_entry *e)
 	} else if (e->text && strlen(e->text) != e->len) {
 		conf_add_error(doc->errors, "%s:%u: %s: the string has a NUL in it", doc->name, e->line,
 			       e->key);
-	} else if (conf_key_set(k, doc->conf, v, &err) < 0) {
+	} else if (conf_key_set(&conf_table_main, k, doc->conf, v, &err) < 0) {
 		conf_add_error(doc->errors, "%s:%u: %s: %s", doc->name, e->line, e->key, err.msg);
 	}
 	return false;
@@ -170,13 +170,14 @@ static void apply_variable(struct conf *c, const char *name, const char *value, 
 	struct stow_err err;
 	if (strcmp(name, VARIABLE_FILE) == 0 || is_service_link(name))
 		return;
-	for (size_t i = 0; i < conf_n_keys; i++) {
+	for (size_t i = 0; i < conf_table_main.n_keys; i++) {
+		const struct conf_key *k = &conf_table_main.keys[i];
 		char known[CONF_VARIABLE_MAX];
-		conf_key_variable(&conf_keys[i], known);
-		if (strcmp(known, name) != 0 || conf_keys[i].files_only)
+		conf_key_variable(k, known);
+		if (strcmp(known, name) != 0 || k->files_only)
 			continue;
-		if (conf_key_set(&conf_keys[i], c, (struct conf_value){ .text = value }, &err) < 0)
-			conf_add_error(errors, "environment %s: %s: %s", name, conf_keys[i].name, err.msg);
+		if (conf_key_set(&conf_table_main, k, c, (struct conf_value){ .text = value }, &err) < 0)
+			conf_add_error(errors, "environment %s: %s: %s", name, k->name, err.msg);
 		return;
 	}
 	char hint[CONF_HINT_MAX];
@@ -204,7 +205,7 @@ static void apply_aws_variable(struct conf *c, const struct conf_key *k, const c
 	if (k->kind != &conf_kind_text)
 		for (char *p = text; *p; p++)
 			*p = (char)tolower((unsigned char)*p);
-	if (conf_key_set(k, c, (struct conf_value){ .text = text }, &err) < 0)
+	if (conf_key_set(&conf_table_main, k, c, (struct conf_value){ .text = text }, &err) < 0)
 		conf_add_error(errors, "environment %s: %s: %s", name, k->name, err.msg);
 }
 
@@ -214,10 +215,11 @@ static void apply_aws_variables(struct conf *c, const char *const *environment, 
 	const char *ignore = variable(environment, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
 	bool no_endpoints = ignore && strcasecmp(ignore, "true") == 0;
 
-	for (size_t i = 0; i < conf_n_keys; i++) {
-		const struct conf_key *k = &conf_keys[i];
+	for (size_t i = 0; i < conf_table_main.n_keys; i++) {
+		const struct conf_key *k = &conf_table_main.keys[i];
 		const char *value = NULL;
-		if (conf_key_given(k, c) || (no_endpoints && k->parse == conf_parse_endpoint))
+		if (conf_key_given(&conf_table_main, k, c) ||
+		    (no_endpoints && k->parse == conf_parse_endpoint))
 			continue;
 		for (size_t j = 0; j < ARRAY_LEN(k->aws) && k->aws[j] && !(value && *value); j++) {
 			value = variable(environment, k->aws[j]);
@@ -231,10 +233,10 @@ static void apply_overrides(struct conf *c, const struct conf_sources *src, stru
 {
 	for (size_t i = 0; i < src->n_overrides; i++) {
 		const struct conf_override *o = &src->overrides[i];
-		const struct conf_key *k = conf_key_find(o->key);
+		const struct conf_key *k = conf_key_find(&conf_table_main, o->key);
 		struct stow_err err;
 		assert(k);
-		if (conf_key_set(k, c, (struct conf_value){ .text = o->value }, &err) < 0)
+		if (conf_key_set(&conf_table_main, k, c, (struct conf_value){ .text = o->value }, &err) < 0)
 			conf_add_error(errors, "flag %s: %s: %s", o->origin, o->key, err.msg);
 	}
 }

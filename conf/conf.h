@@ -39,7 +39,32 @@ enum conf_s3_sse { CONF_S3_SSE_BUCKET, CONF_S3_SSE_S3, CONF_S3_SSE_KMS, CONF_S3_
 
 enum { CONF_KEYS_MAX = 64 };
 
-/* Names as in the file. Strings are owned and never NULL. */
+/* Names as in the file, here and below. Strings are owned and never NULL. */
+struct conf_s3 {
+	char *endpoint; /* "http[s]://host[:port]", or "" */
+	char *region, *bucket, *prefix;
+	enum conf_s3_addressing addressing;
+	char *access_key, *secret_key, *session_token;
+	char *access_key_file, *secret_key_file, *session_token_file; /* absolute or "" */
+	char *profile;
+	char *ca_file; /* absolute or "" */
+	char *proxy;   /* a URL, "direct" or "" */
+	char *user_agent;
+	enum conf_s3_sse sse;
+	char *sse_kms_key, *sse_kms_context;
+	char *storage_class;
+	bool request_payer;
+	char *expected_owner, *tags;
+	enum conf_s3_checksums checksums;
+	bool dual_stack, fips, accelerate;
+	int64_t small_blob, part_size; /* bytes */
+	unsigned upload_concurrency;
+	int64_t read_memory; /* bytes */
+	unsigned connections;
+	int64_t connect_timeout, first_byte_timeout, stall_timeout, request_timeout; /* ns */
+	unsigned max_attempts;
+};
+
 struct conf {
 	unsigned version;
 	char *root;                 /* absolute */
@@ -66,30 +91,7 @@ struct conf {
 	} local;
 	struct {
 		enum conf_remote_type type;
-		struct {
-			char *endpoint; /* "http[s]://host[:port]", or "" */
-			char *region, *bucket, *prefix;
-			enum conf_s3_addressing addressing;
-			char *access_key, *secret_key, *session_token;
-			char *access_key_file, *secret_key_file, *session_token_file; /* absolute or "" */
-			char *profile;
-			char *ca_file; /* absolute or "" */
-			char *proxy;   /* a URL, "direct" or "" */
-			char *user_agent;
-			enum conf_s3_sse sse;
-			char *sse_kms_key, *sse_kms_context;
-			char *storage_class;
-			bool request_payer;
-			char *expected_owner, *tags;
-			enum conf_s3_checksums checksums;
-			bool dual_stack, fips, accelerate;
-			int64_t small_blob, part_size; /* bytes */
-			unsigned upload_concurrency;
-			int64_t read_memory; /* bytes */
-			unsigned connections;
-			int64_t connect_timeout, first_byte_timeout, stall_timeout, request_timeout; /* ns */
-			unsigned max_attempts;
-		} s3;
+		struct conf_s3 s3;
 	} remote;
 
 	bool given[CONF_KEYS_MAX]; /* conf's own: which keys a source has set, in the table's order */

@@ -26,7 +26,7 @@ struct conf_choice {
 	size_t n;
 };
 
-/* A type of values. `field` points to the key's field of a struct conf. */
+/* A type of values. `field` points to the key's field of what its table describes. */
 struct conf_kind {
 	unsigned types;       /* which TOML types it takes: bits 1u << enum toml_type */
 	const char *expected; /* the same for people: "a string" */
@@ -57,7 +57,7 @@ extern const struct conf_choice conf_choice_sse;      /* enum conf_s3_sse */
 struct conf_key {
 	const char *name; /* "grpc.address" */
 	const struct conf_kind *kind;
-	size_t offset;      /* of the field in struct conf */
+	size_t offset;      /* of the field in what the table describes */
 	int64_t min, max;   /* for the kinds that say so */
 	const char *preset; /* the default, as the environment would have it */
 	const char *help;   /* sentences; lines are broken where it is printed */
@@ -79,30 +79,42 @@ struct conf_section {
 	const char *help;
 };
 
-/* All keys in the order of the file; those of a section stand together, those of none come first. */
-extern const struct conf_key conf_keys[];
-extern const size_t conf_n_keys;
-extern const struct conf_section conf_sections[];
-extern const size_t conf_n_sections;
+/* All keys of one kind of table in a file, which is a struct here; the paths of both begin there. */
+struct conf_table {
+	const char *prefix; /* what stands before a path in a file */
+	const struct conf_key
+		*keys; /* in the order of the file: those of no section first, those of one together */
+	size_t n_keys;
+	const struct conf_section *sections;
+	size_t n_sections;
+	size_t given; /* offset of its bool [n_keys]: which keys a source has set */
+};
+
+extern const struct conf_table conf_table_main; /* a document: struct conf */
 
 /* By the path of a key, or NULL. */
-const struct conf_key *conf_key_find(const char *name);
-const struct conf_section *conf_section_find(const char *name);
+const struct conf_key *conf_key_find(const struct conf_table *t, const char *name);
+const struct conf_section *conf_section_find(const struct conf_table *t, const char *name);
 
 /* The section that a key with this path is in, known or not; NULL: in none that is known. And its
  * name within. */
-const struct conf_section *conf_section_of(const char *name);
-const char *conf_leaf(const char *name);
+const struct conf_section *conf_section_of(const struct conf_table *t, const char *name);
+const char *conf_leaf(const struct conf_table *t, const char *name);
 
-/* Sets a key of `c`, as a source does, and notes that it was given. */
-int conf_key_set(const struct conf_key *k, struct conf *c, struct conf_value v, struct stow_err *err);
+/* Of a table's struct `object`, zeroed: sets every key to its default; frees what the keys own. */
+void conf_table_init(const struct conf_table *t, void *object);
+void conf_table_release(const struct conf_table *t, void *object);
+
+/* Sets a key of `object`, as a source does, and notes that it was given. */
+int conf_key_set(const struct conf_table *t, const struct conf_key *k, void *object, struct conf_value v,
+		 struct stow_err *err);
 /* Whether a source has set it. An empty text is nothing that was set. */
-bool conf_key_given(const struct conf_key *k, const struct conf *c);
+bool conf_key_given(const struct conf_table *t, const struct conf_key *k, const void *object);
 
 enum { CONF_HINT_MAX = 256 };
 /* For the path of a key that does not exist: `, did you mean "x"?`, or which keys its section has. */
-void conf_key_hint(const char *name, char out[CONF_HINT_MAX]);
-/* The same for the name of a variable. */
+void conf_key_hint(const struct conf_table *t, const char *name, char out[CONF_HINT_MAX]);
+/* `, did you mean X?` or `, no key has this name` for the name of a variable. */
 void conf_variable_hint(const char *name, char out[CONF_HINT_MAX]);
 /* How far two names are apart, in letters to insert, drop, change or swap with the next; names beyond
  * 63 bytes are infinitely far. */
@@ -110,7 +122,7 @@ unsigned conf_name_distance(const char *x, const char *y);
 
 #define CONF_VARIABLE_PREFIX "STOWAGE_"
 enum { CONF_VARIABLE_MAX = 64 };
-/* The variable that sets a key. */
+/* The variable that sets a key of the main table. */
 void conf_key_variable(const struct conf_key *k, char out[CONF_VARIABLE_MAX]);
 
 /* A configuration with every key at its default; conf_complete() makes it what conf_load gives. */

@@ -31,24 +31,24 @@ static void explain_key(const struct conf_key *k, FILE *out)
 	print_comment(text, out);
 }
 
-static void print_key(const struct conf_key *k, const struct conf *c, FILE *out)
+static void print_key(const struct conf_table *t, const struct conf_key *k, const void *object, FILE *out)
 {
-	const void *field = (const char *)c + k->offset;
+	const void *field = (const char *)object + k->offset;
 	if (k->secret && **(char *const *)field) {
-		fprintf(out, "# %s is set, and not shown\n", conf_leaf(k->name));
+		fprintf(out, "# %s is set, and not shown\n", conf_leaf(t, k->name));
 		return;
 	}
-	fprintf(out, "%s = ", conf_leaf(k->name));
+	fprintf(out, "%s = ", conf_leaf(t, k->name));
 	k->kind->print(k, field, out);
 	fputc('\n', out);
 }
 
-static void print_conf(const struct conf *c, bool explain, FILE *out)
+static void print_table(const struct conf_table *t, const void *object, bool explain, FILE *out)
 {
 	const struct conf_section *section = NULL;
-	for (size_t i = 0; i < conf_n_keys; i++) {
-		const struct conf_key *k = &conf_keys[i];
-		const struct conf_section *next = conf_section_of(k->name);
+	for (size_t i = 0; i < t->n_keys; i++) {
+		const struct conf_key *k = &t->keys[i];
+		const struct conf_section *next = conf_section_of(t, k->name);
 		if (next != section) {
 			fputc('\n', out);
 			if (explain)
@@ -60,7 +60,7 @@ static void print_conf(const struct conf *c, bool explain, FILE *out)
 		}
 		if (explain)
 			explain_key(k, out);
-		print_key(k, c, out);
+		print_key(t, k, object, out);
 	}
 }
 
@@ -84,7 +84,7 @@ char *conf_dump(const struct conf *c)
 	char *text = NULL;
 	size_t n = 0;
 	FILE *out = open_text(&text, &n);
-	print_conf(c, false, out);
+	print_table(&conf_table_main, c, false, out);
 	close_text(out);
 	return text;
 }
@@ -105,7 +105,7 @@ char *conf_default_text(void)
 	size_t n = 0;
 	FILE *out = open_text(&text, &n);
 	print_comment(intro, out);
-	print_conf(c, true, out);
+	print_table(&conf_table_main, c, true, out);
 	close_text(out);
 	return text;
 }

@@ -17,9 +17,10 @@ static void check_errors(const struct conf_errors *errors)
 static void drop_secrets(struct conf *c)
 {
 	struct stow_err err;
-	for (size_t i = 0; i < conf_n_keys; i++)
-		if (conf_keys[i].secret &&
-		    conf_key_set(&conf_keys[i], c, (struct conf_value){ .text = "" }, &err) < 0)
+	const struct conf_table *t = &conf_table_main;
+	for (size_t i = 0; i < t->n_keys; i++)
+		if (t->keys[i].secret &&
+		    conf_key_set(t, &t->keys[i], c, (struct conf_value){ .text = "" }, &err) < 0)
 			abort();
 }
 
@@ -57,9 +58,10 @@ static void try_value(const char *text)
 		conf_format_duration(x, formatted);
 		assert(conf_parse_duration(formatted, &y, &err) == 0 && x == y);
 	}
-	for (size_t i = 0; i < conf_n_keys; i++) {
+	for (size_t i = 0; i < conf_table_main.n_keys; i++) {
 		CLEANUP(conf_freep) struct conf *c = conf_new();
-		if (conf_key_set(&conf_keys[i], c, (struct conf_value){ .text = text }, &err) < 0)
+		if (conf_key_set(&conf_table_main, &conf_table_main.keys[i], c,
+				 (struct conf_value){ .text = text }, &err) < 0)
 			assert(*err.msg);
 	}
 }

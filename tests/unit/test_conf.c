@@ -485,17 +485,18 @@ static void example_is_the_default_text(void **state)
 /* The table itself: a mistake in it would show only to the user who meets the key. */
 static void table_is_consistent(void **state)
 {
+	const struct conf_table *t = &conf_table_main;
 	(void)state;
-	for (size_t i = 0; i < conf_n_keys; i++) {
+	for (size_t i = 0; i < t->n_keys; i++) {
 		char variable[CONF_VARIABLE_MAX], other[CONF_VARIABLE_MAX];
-		const struct conf_key *k = &conf_keys[i];
-		assert_ptr_equal(conf_key_find(k->name), k);
-		assert_true((strchr(k->name, '.') != NULL) == (conf_section_of(k->name) != NULL));
+		const struct conf_key *k = &t->keys[i];
+		assert_ptr_equal(conf_key_find(t, k->name), k);
+		assert_true((strchr(k->name, '.') != NULL) == (conf_section_of(t, k->name) != NULL));
 		conf_key_variable(k, variable);
 		for (size_t j = 0; j < i; j++) {
-			conf_key_variable(&conf_keys[j], other);
+			conf_key_variable(&t->keys[j], other);
 			assert_string_not_equal(variable, other);
-			assert_true(conf_keys[j].offset != k->offset);
+			assert_true(t->keys[j].offset != k->offset);
 		}
 	}
 }
