@@ -1,5 +1,6 @@
 /* What is wrong with a configuration: how it is said, and what only the keys together can show. */
 #include "conf/conf_internal.h"
+#include "conf/parse.h"
 #include "content/base/mem.h"
 
 #include <arpa/inet.h>
@@ -123,8 +124,54 @@ static void check_bucket(const struct conf_s3 *s, const char *where, struct conf
 	check_endpoint(s, where, errors);
 }
 
+/* --- the fleet --- */
+
+/* Keys that nothing would look at. Not that they are given counts, but that they differ from the default: a
+ * file that was begun from the default text, and a dump, give all of them. */
+static void check_tiered_keys(const struct conf *c, struct conf_errors *errors)
+{
+	CLEANUP(conf_freep) struct conf *preset = conf_new();
+	const struct conf_table *t = &conf_table_main;
+	bool local = c->remote.type == CONF_REMOTE_NONE;
+
+	for (size_t i = 0; i < t->n_keys; i++) {
+		const struct conf_key *k = &t->keys[i];
+		/* What [remote] says does not matter as long as there is none. */
+		if (!k->tiered || (local && conf_section_of(t, k->name) == conf_section_find(t, "remote")))
+			continue;
+		CLEANUP(freep) char *expected = conf_key_text(k, preset), *found = conf_key_text(k, c);
+		if (strcmp(expected, found) == 0)
+			continue;
+		if (local)
+			conf_add_error(
+				errors,
+				"%s: is for bytes that are also elsewhere, and there is neither a remote "
+				"nor a source",
+				k->name);
+		else
+			conf_add_error(errors,
+				       "%s: is for remote.mode = \"tiered\", and remote.mode is \"%s\"",
+				       k->name, conf_choice_mode.names[c->remote.mode]);
+	}
+}
+
+/* A node that claims less often than that would be taken for gone while it lives. */
+static void check_claims(const struct conf *c, struct conf_errors *errors)
+{
+	char interval[CONF_TEXT_MAX], grace[CONF_TEXT_MAX];
+	if (c->remote.claim_grace > c->remote.claim_interval)
+		return;
+	conf_format_duration(c->remote.claim_interval, interval);
+	conf_format_duration(c->remote.claim_grace, grace);
+	conf_add_error(errors,
+		       "remote.claim_grace: %s is out of range, expected more than remote.claim_interval, %s",
+		       grace, interval);
+}
+
 void conf_check(const struct conf *c, struct conf_errors *errors)
 {
+	if (!conf_is_tiered(c))
+		check_tiered_keys(c, errors);
 	if (c->remote.type == CONF_REMOTE_NONE) {
 		/* Somebody who names a bucket does not want a store that is local only. */
 		if (*c->remote.s3.bucket)
@@ -135,4 +182,6 @@ void conf_check(const struct conf *c, struct conf_errors *errors)
 	if (!*c->remote.s3.bucket)
 		conf_add_error(errors, "remote.s3.bucket: is not set, and remote.type = \"s3\" needs it");
 	check_bucket(&c->remote.s3, "remote.s3", errors);
+	if (conf_is_tiered(c))
+		check_claims(c, errors);
 }

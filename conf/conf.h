@@ -31,13 +31,25 @@
 #define CONF_DEFAULT_FILE "/etc/stowage/config.toml"
 
 enum conf_remote_type { CONF_REMOTE_NONE, CONF_REMOTE_S3 };
+/* Where the bytes are: here and in the remote, or in the remote only. */
+enum conf_remote_mode { CONF_MODE_TIERED, CONF_MODE_DIRECT };
+enum conf_owner { CONF_OWNER_SHARED, CONF_OWNER_EXCLUSIVE };
 
 /* These three have the numbers of backends/s3/s3_options.h, which conf/ may not see; cmd/ asserts it. */
 enum conf_s3_addressing { CONF_S3_ADDRESSING_AUTO, CONF_S3_ADDRESSING_PATH, CONF_S3_ADDRESSING_VIRTUAL };
 enum conf_s3_checksums { CONF_S3_CHECKSUMS_WHEN_REQUIRED, CONF_S3_CHECKSUMS_WHEN_SUPPORTED };
 enum conf_s3_sse { CONF_S3_SSE_BUCKET, CONF_S3_SSE_S3, CONF_S3_SSE_KMS, CONF_S3_SSE_KMS_DSSE };
 
-enum { CONF_KEYS_MAX = 64 };
+enum { CONF_KEYS_MAX = 80 };
+
+/* A number of bytes, or a share of the file system; both 0: none. */
+struct conf_share {
+	int64_t bytes;
+	unsigned percent; /* where it is not 0, bytes is */
+};
+
+/* Of commit_wait: for as long as it takes. */
+#define CONF_WAIT_ALWAYS INT64_MAX
 
 /* Names as in the file, here and below. Strings are owned and never NULL. */
 struct conf_s3 {
@@ -88,9 +100,19 @@ struct conf {
 	} log;
 	struct {
 		char *path; /* absolute; `root` where it was not set */
+		struct conf_share max_size, min_free;
 	} local;
 	struct {
 		enum conf_remote_type type;
+		enum conf_remote_mode mode;
+		int64_t commit_wait;  /* ns, or CONF_WAIT_ALWAYS */
+		int64_t info_timeout; /* ns */
+		enum conf_owner owner;
+		unsigned uploads;
+		int64_t upload_bandwidth; /* bytes a second; 0: no limit */
+		unsigned prefetch;
+		int64_t claim_interval, claim_grace; /* ns */
+		int64_t recheck_every;               /* ns; 0: never */
 		struct conf_s3 s3;
 	} remote;
 
@@ -126,6 +148,9 @@ struct conf_errors {
 int conf_load(const struct conf_sources *src, struct conf **ret_conf, struct conf_errors *ret_errors);
 void conf_free(struct conf *c); /* NULL is a no-op */
 void conf_freep(struct conf **c);
+
+/* Whether local bytes stand in front of others, which the keys of the fleet are for. */
+bool conf_is_tiered(const struct conf *c);
 
 /* The configuration as a file that gives the same when read, but for secrets: a comment stands where
  * one is set. The caller frees the text. */

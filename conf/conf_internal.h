@@ -44,12 +44,16 @@ extern const struct conf_kind conf_kind_id;       /* uid_t or gid_t */
 extern const struct conf_kind conf_kind_bool;     /* bool */
 extern const struct conf_kind conf_kind_count;    /* unsigned, min..max */
 extern const struct conf_kind conf_kind_size;     /* int64_t bytes, min..max */
+extern const struct conf_kind conf_kind_share;    /* struct conf_share, up to max percent */
 extern const struct conf_kind conf_kind_duration; /* int64_t ns, min..max */
+extern const struct conf_kind conf_kind_wait;     /* the same, or CONF_WAIT_ALWAYS */
 extern const struct conf_kind conf_kind_choice;   /* an enum, as `choice` says */
 
 extern const struct conf_choice conf_choice_level;    /* enum log_level */
 extern const struct conf_choice conf_choice_format;   /* enum log_format */
 extern const struct conf_choice conf_choice_remote;   /* enum conf_remote_type */
+extern const struct conf_choice conf_choice_mode;     /* enum conf_remote_mode */
+extern const struct conf_choice conf_choice_owner;    /* enum conf_owner */
 extern const struct conf_choice conf_choice_address;  /* enum conf_s3_addressing */
 extern const struct conf_choice conf_choice_checksum; /* enum conf_s3_checksums */
 extern const struct conf_choice conf_choice_sse;      /* enum conf_s3_sse */
@@ -62,6 +66,7 @@ struct conf_key {
 	const char *preset; /* the default, as the environment would have it */
 	const char *help;   /* sentences; lines are broken where it is printed */
 	bool files_only;    /* not from the environment */
+	bool tiered;        /* its default is all it can have where conf_is_tiered() is false */
 
 	/* Of conf_kind_text: checks the value and gives a copy, as the functions of parse.h do; and
 	 * whether "" will do without being asked. */
@@ -129,6 +134,9 @@ void conf_key_variable(const struct conf_key *k, char out[CONF_VARIABLE_MAX]);
 struct conf *conf_new(void);
 /* Fills in the values that follow from others. */
 void conf_complete(struct conf *c);
+
+/* The value of a key as TOML has it. The caller frees it. */
+char *conf_key_text(const struct conf_key *k, const void *object);
 
 /* Adds a line, or counts it where there are too many. */
 void conf_add_error(struct conf_errors *errors, const char *fmt, ...) PRINTF(2, 3);

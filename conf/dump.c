@@ -79,6 +79,16 @@ static void close_text(FILE *out)
 		x_abort("out of memory");
 }
 
+char *conf_key_text(const struct conf_key *k, const void *object)
+{
+	char *text = NULL;
+	size_t n = 0;
+	FILE *out = open_text(&text, &n);
+	k->kind->print(k, (const char *)object + k->offset, out);
+	close_text(out);
+	return text;
+}
+
 char *conf_dump(const struct conf *c)
 {
 	char *text = NULL;

@@ -103,6 +103,11 @@ void conf_complete(struct conf *c)
 	c->local.path = x_strdup(c->root);
 }
 
+bool conf_is_tiered(const struct conf *c)
+{
+	return c->remote.type != CONF_REMOTE_NONE && c->remote.mode == CONF_MODE_TIERED;
+}
+
 void conf_free(struct conf *c)
 {
 	if (!c)

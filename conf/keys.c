@@ -131,6 +131,24 @@ static const struct conf_key keys[] = {
 	  .offset = FIELD(local.path),
 	  .preset = "",
 	  .help = "blobs/ and ingest/ are made below it. An absolute path; empty for the root." },
+	{ .name = "local.max_size",
+	  .kind = &conf_kind_share,
+	  .max = 100,
+	  .offset = FIELD(local.max_size),
+	  .preset = "0",
+	  .tiered = true,
+	  .help = "What blobs may take here, where the bytes stand in front of a remote or of sources: a "
+		  "size, "
+		  "or a share of the file system such as \"20%\"; 0 for no limit. What has not been read for "
+		  "the longest time goes first, and nothing goes that is nowhere else." },
+	{ .name = "local.min_free",
+	  .kind = &conf_kind_share,
+	  .max = 90,
+	  .offset = FIELD(local.min_free),
+	  .preset = "5%",
+	  .tiered = true,
+	  .help = "The free space below which such blobs go, too, in the same forms, up to \"90%\"; 0 for "
+		  "none." },
 
 	{ .name = "remote.type",
 	  .kind = &conf_kind_choice,
@@ -138,6 +156,97 @@ static const struct conf_key keys[] = {
 	  .offset = FIELD(remote.type),
 	  .preset = "",
 	  .help = "s3; or empty for a store that is local only." },
+	{ .name = "remote.mode",
+	  .kind = &conf_kind_choice,
+	  .choice = &conf_choice_mode,
+	  .offset = FIELD(remote.mode),
+	  .preset = "tiered",
+	  .help = "tiered: local bytes stand in front of the remote. direct: the remote alone keeps the "
+		  "bytes, "
+		  "and local.path has unfinished ingests only. The following keys are for tiered." },
+	{ .name = "remote.commit_wait",
+	  .kind = &conf_kind_wait,
+	  .offset = FIELD(remote.commit_wait),
+	  .min = 0,
+	  .max = 24 * 3600 * SEC,
+	  .preset = "0s",
+	  .tiered = true,
+	  .help = "How long COMMIT waits for the blob to be in the remote; after that, the upload goes on "
+		  "and "
+		  "COMMIT succeeds. always: it waits, and fails if the upload does. Up to 24h." },
+	{ .name = "remote.info_timeout",
+	  .kind = &conf_kind_duration,
+	  .offset = FIELD(remote.info_timeout),
+	  .min = 10 * NSEC_PER_MSEC,
+	  .max = 60 * SEC,
+	  .preset = "500ms",
+	  .tiered = true,
+	  .help = "How long Info asks the remote and the sources for a blob that this node does not have. "
+		  "From 10ms to 1m." },
+	{ .name = "remote.owner",
+	  .kind = &conf_kind_choice,
+	  .choice = &conf_choice_owner,
+	  .offset = FIELD(remote.owner),
+	  .preset = "shared",
+	  .tiered = true,
+	  .help = "shared: Delete leaves what is in the remote to the others, and to `stowage gc`. "
+		  "exclusive: "
+		  "Delete removes it there, too; for a remote that nobody else uses." },
+	{ .name = "remote.uploads",
+	  .kind = &conf_kind_count,
+	  .offset = FIELD(remote.uploads),
+	  .min = 1,
+	  .max = 64,
+	  .preset = "2",
+	  .tiered = true,
+	  .help = "Blobs that are uploaded at the same time after their COMMIT. From 1 to 64." },
+	{ .name = "remote.upload_bandwidth",
+	  .kind = &conf_kind_size,
+	  .offset = FIELD(remote.upload_bandwidth),
+	  .min = 0,
+	  .max = 1024 * 1024 * MIB,
+	  .preset = "0",
+	  .tiered = true,
+	  .help = "Bytes a second for these uploads together; 0 for no limit. Up to 1TiB." },
+	{ .name = "remote.prefetch",
+	  .kind = &conf_kind_count,
+	  .offset = FIELD(remote.prefetch),
+	  .min = 0,
+	  .max = 64,
+	  .preset = "4",
+	  .tiered = true,
+	  .help = "Blobs that are brought here at the same time once Info has found them in the remote or in "
+		  "a "
+		  "source; 0 to bring only what is read. Up to 64." },
+	{ .name = "remote.claim_interval",
+	  .kind = &conf_kind_duration,
+	  .offset = FIELD(remote.claim_interval),
+	  .min = 100 * NSEC_PER_MSEC,
+	  .max = 24 * 3600 * SEC,
+	  .preset = "1m",
+	  .tiered = true,
+	  .help = "How often this node tells the fleet which blobs it has, where that has changed. From "
+		  "100ms "
+		  "to 24h." },
+	{ .name = "remote.claim_grace",
+	  .kind = &conf_kind_duration,
+	  .offset = FIELD(remote.claim_grace),
+	  .min = SEC,
+	  .max = 8760 * 3600 * SEC,
+	  .preset = "168h",
+	  .tiered = true,
+	  .help = "A node that has not been heard of for this long is taken for gone by `stowage gc`, and "
+		  "what "
+		  "only it has told of may be removed. Longer than claim_interval, from 1s to 8760h." },
+	{ .name = "remote.recheck_every",
+	  .kind = &conf_kind_duration,
+	  .offset = FIELD(remote.recheck_every),
+	  .min = 0,
+	  .max = 8760 * 3600 * SEC,
+	  .preset = "168h",
+	  .tiered = true,
+	  .help = "How often each blob is looked for again in the remote, where it may have vanished; 0s for "
+		  "never. Up to 8760h." },
 
 #define S3_PATH "remote.s3."
 #define S3_FIELD(f) FIELD(remote.s3.f)

@@ -134,6 +134,20 @@ int conf_parse_size(const char *s, int64_t *ret_bytes, struct stow_err *err)
 			   "is not a size, expected a number of bytes such as \"64MiB\" or \"10GB\"");
 }
 
+int conf_parse_percent(const char *s, int64_t *ret_n, struct stow_err *err)
+{
+	const char *p = s;
+	int64_t n = 0;
+	int e = read_number(&p, &n);
+	if (e == ERANGE)
+		return conf_refuse(err, STOW_OUT_OF_RANGE, s, "is too large a share");
+	if (e != 0 || strcmp(p, "%") != 0)
+		return conf_refuse(err, STOW_INVALID_ARGUMENT, s,
+				   "is not a share, expected one such as \"20%\"");
+	*ret_n = n;
+	return 0;
+}
+
 /* Adds one number and its unit, moving *s past them and *next past the unit, which is used up then: 0,
  * or an errno value: EINVAL, ERANGE. */
 static int read_duration_part(const char **s, size_t *next, int64_t *sum)
