@@ -168,10 +168,50 @@ static void check_claims(const struct conf *c, struct conf_errors *errors)
 		       grace, interval);
 }
 
+/* --- sources --- */
+
+static void check_source(const struct conf_source *s, const char *where, struct conf_errors *errors)
+{
+	const struct conf_table *t = &conf_table_source;
+	const char *const *types = conf_choice_source.names;
+	bool is_s3 = s->type == CONF_SOURCE_S3;
+
+	if (!conf_key_given(t, conf_key_find(t, "type"), s)) {
+		conf_add_error(errors, "%s.type: is not set, expected %s or %s", where,
+			       types[CONF_SOURCE_DIR], types[CONF_SOURCE_S3]);
+		return;
+	}
+	for (size_t i = 0; i < t->n_keys; i++)
+		if (conf_key_given(t, &t->keys[i], s) && !t->has(s, &t->keys[i]))
+			conf_add_error(errors, "%s.%s: is for type = \"%s\", and type is \"%s\"", where,
+				       t->keys[i].name, types[is_s3 ? CONF_SOURCE_DIR : CONF_SOURCE_S3],
+				       types[s->type]);
+	if (!*(is_s3 ? s->s3.bucket : s->path))
+		conf_add_error(errors, "%s.%s: is not set, and type = \"%s\" needs it", where,
+			       is_s3 ? "s3.bucket" : "path", types[s->type]);
+	if (is_s3) {
+		CLEANUP(freep) char *bucket = x_asprintf("%s.s3", where);
+		check_bucket(&s->s3, bucket, errors);
+	}
+}
+
+static void check_sources(const struct conf *c, struct conf_errors *errors)
+{
+	if (c->n_sources > 0 && !conf_is_tiered(c))
+		conf_add_error(errors,
+			       "%s: source[1]: is for remote.mode = \"tiered\", and remote.mode is \"%s\"",
+			       c->sources[0].origin, conf_choice_mode.names[c->remote.mode]);
+	for (size_t i = 0; i < c->n_sources; i++) {
+		CLEANUP(freep) char *where = x_asprintf("%s: source[%zu]", c->sources[i].origin, i + 1);
+		check_source(&c->sources[i], where, errors);
+	}
+}
+
 void conf_check(const struct conf *c, struct conf_errors *errors)
 {
 	if (!conf_is_tiered(c))
 		check_tiered_keys(c, errors);
+	check_sources(c, errors);
 	if (c->remote.type == CONF_REMOTE_NONE) {
 		/* Somebody who names a bucket does not want a store that is local only. */
 		if (*c->remote.s3.bucket)

@@ -29,34 +29,70 @@ static const char *const type_names[] = {
 	[TOML_TABLE] = "a table",
 };
 
-/* One key of a document; called back by the parser. Enters the tables that are our sections. */
-static bool take_entry(void *arg, const struct toml_entry *e)
+/* One key of a table, which is called `shown` in errors and `name` in its table. Enters the tables that are
+ * sections. */
+static bool take_key(struct document *doc, const struct conf_table *t, void *object, const char *shown,
+		     const char *name, const struct toml_entry *e)
 {
-	struct document *doc = arg;
 	struct conf_value v = { .text = e->text, .number = e->number };
-	const struct conf_key *k = conf_key_find(&conf_table_main, e->key);
+	const struct conf_key *k = conf_key_find(t, name);
+	const struct conf_section *section = conf_section_find(t, name);
 	struct stow_err err;
 
-	if (!k && conf_section_find(&conf_table_main, e->key)) {
-		if (e->type != TOML_TABLE)
-			conf_add_error(doc->errors, "%s:%u: %s: expected a table, found %s", doc->name,
-				       e->line, e->key, type_names[e->type]);
-		return true;
-	}
-	if (!k) {
+	if (!k && section) {
+		if (e->type == (section->array ? TOML_ARRAY : TOML_TABLE))
+			return true;
+		conf_add_error(doc->errors, "%s:%u: %s: expected %s, found %s", doc->name, e->line, shown,
+			       section->array ? "an array of tables" : "a table", type_names[e->type]);
+	} else if (!k) {
 		char hint[CONF_HINT_MAX];
-		conf_key_hint(&conf_table_main, e->key, hint);
-		conf_add_error(doc->errors, "%s:%u: %s: unknown key%s", doc->name, e->line, e->key, hint);
+		conf_key_hint(t, name, hint);
+		conf_add_error(doc->errors, "%s:%u: %s: unknown key%s", doc->name, e->line, shown, hint);
 	} else if (!(k->kind->types & 1u << e->type)) {
-		conf_add_error(doc->errors, "%s:%u: %s: expected %s, found %s", doc->name, e->line, e->key,
+		conf_add_error(doc->errors, "%s:%u: %s: expected %s, found %s", doc->name, e->line, shown,
 			       k->kind->expected, type_names[e->type]);
 	} else if (e->text && strlen(e->text) != e->len) {
 		conf_add_error(doc->errors, "%s:%u: %s: the string has a NUL in it", doc->name, e->line,
-			       e->key);
-	} else if (conf_key_set(&conf_table_main, k, doc->conf, v, &err) < 0) {
-		conf_add_error(doc->errors, "%s:%u: %s: %s", doc->name, e->line, e->key, err.msg);
+			       shown);
+	} else if (conf_key_set(t, k, object, v, &err) < 0) {
+		conf_add_error(doc->errors, "%s:%u: %s: %s", doc->name, e->line, shown, err.msg);
 	}
 	return false;
+}
+
+/* The beginning of a source; whether it is one that may be entered. */
+static bool take_source(struct document *doc, const struct toml_entry *e)
+{
+	struct conf *c = doc->conf;
+	CLEANUP(freep) char *origin = x_asprintf("%s:%u", doc->name, e->line);
+
+	if (e->type != TOML_TABLE) {
+		conf_add_error(doc->errors, "%s: source[%zu]: expected a table, found %s", origin,
+			       c->n_sources + 1, type_names[e->type]);
+		return false;
+	}
+	if (c->n_sources == CONF_SOURCES_MAX) {
+		conf_add_error(doc->errors, "%s: source: there are more than %d", origin, CONF_SOURCES_MAX);
+		return false;
+	}
+	conf_add_source(c, origin);
+	return true;
+}
+
+/* One key of a document; called back by the parser. */
+static bool take_entry(void *arg, const struct toml_entry *e)
+{
+	static const char element[] = "source[]";
+	struct document *doc = arg;
+	struct conf *c = doc->conf;
+
+	if (strcmp(e->key, element) == 0)
+		return take_source(doc, e);
+	if (strncmp(e->key, element, strlen(element)) != 0)
+		return take_key(doc, &conf_table_main, c, e->key, e->key, e);
+	const char *name = e->key + strlen(element) + 1;
+	CLEANUP(freep) char *shown = x_asprintf("source[%zu].%s", c->n_sources, name);
+	return take_key(doc, &conf_table_source, &c->sources[c->n_sources - 1], shown, name, e);
 }
 
 void conf_apply_text(struct conf *c, const char *name, const char *text, size_t n, struct conf_errors *errors)

@@ -12,6 +12,9 @@
  * (AWS_REGION for remote.s3.region; the table says which). Credentials do not: they are looked for when
  * the daemon starts, in more places than these.
  *
+ * Each [[source]] of any of these files adds to the list; they cannot be set elsewhere, and AWS's variables
+ * are not for them. Messages count them from 1: source[1].path.
+ *
  * A value is checked in whichever source it stands, also where a stronger one replaces it. Unknown
  * keys and unknown STOWAGE_* variables are errors. Values that exclude each other are found at the end.
  *
@@ -40,7 +43,10 @@ enum conf_s3_addressing { CONF_S3_ADDRESSING_AUTO, CONF_S3_ADDRESSING_PATH, CONF
 enum conf_s3_checksums { CONF_S3_CHECKSUMS_WHEN_REQUIRED, CONF_S3_CHECKSUMS_WHEN_SUPPORTED };
 enum conf_s3_sse { CONF_S3_SSE_BUCKET, CONF_S3_SSE_S3, CONF_S3_SSE_KMS, CONF_S3_SSE_KMS_DSSE };
 
-enum { CONF_KEYS_MAX = 80 };
+enum conf_source_type { CONF_SOURCE_DIR, CONF_SOURCE_S3 };
+enum conf_layout { CONF_LAYOUT_REGISTRY, CONF_LAYOUT_STOWAGE };
+
+enum { CONF_KEYS_MAX = 80, CONF_SOURCES_MAX = 8 };
 
 /* A number of bytes, or a share of the file system; both 0: none. */
 struct conf_share {
@@ -75,6 +81,17 @@ struct conf_s3 {
 	unsigned connections;
 	int64_t connect_timeout, first_byte_timeout, stall_timeout, request_timeout; /* ns */
 	unsigned max_attempts;
+};
+
+/* A place to read blobs from. What its type has no use for is as by default. */
+struct conf_source {
+	enum conf_source_type type;
+	enum conf_layout layout;
+	char *path; /* absolute, or "" */
+	struct conf_s3 s3;
+
+	char *origin;              /* where it begins, for errors: "/etc/stowage/config.toml:7" */
+	bool given[CONF_KEYS_MAX]; /* as that of struct conf */
 };
 
 struct conf {
@@ -115,6 +132,8 @@ struct conf {
 		int64_t recheck_every;               /* ns; 0: never */
 		struct conf_s3 s3;
 	} remote;
+	struct conf_source *sources; /* in the order in which they are asked */
+	size_t n_sources;
 
 	bool given[CONF_KEYS_MAX]; /* conf's own: which keys a source has set, in the table's order */
 	char **files;              /* what was read, in order */

@@ -54,6 +54,8 @@ extern const struct conf_choice conf_choice_format;   /* enum log_format */
 extern const struct conf_choice conf_choice_remote;   /* enum conf_remote_type */
 extern const struct conf_choice conf_choice_mode;     /* enum conf_remote_mode */
 extern const struct conf_choice conf_choice_owner;    /* enum conf_owner */
+extern const struct conf_choice conf_choice_source;   /* enum conf_source_type */
+extern const struct conf_choice conf_choice_layout;   /* enum conf_layout */
 extern const struct conf_choice conf_choice_address;  /* enum conf_s3_addressing */
 extern const struct conf_choice conf_choice_checksum; /* enum conf_s3_checksums */
 extern const struct conf_choice conf_choice_sse;      /* enum conf_s3_sse */
@@ -82,6 +84,7 @@ struct conf_key {
 struct conf_section {
 	const char *name;
 	const char *help;
+	bool array; /* of tables, which have a struct conf_table of their own */
 };
 
 /* All keys of one kind of table in a file, which is a struct here; the paths of both begin there. */
@@ -93,9 +96,12 @@ struct conf_table {
 	const struct conf_section *sections;
 	size_t n_sections;
 	size_t given; /* offset of its bool [n_keys]: which keys a source has set */
+	/* Whether a key says anything, the others being as they are; NULL: always. */
+	bool (*has)(const void *object, const struct conf_key *k);
 };
 
-extern const struct conf_table conf_table_main; /* a document: struct conf */
+extern const struct conf_table conf_table_main;   /* a document: struct conf */
+extern const struct conf_table conf_table_source; /* a [[source]]: struct conf_source */
 
 /* By the path of a key, or NULL. */
 const struct conf_key *conf_key_find(const struct conf_table *t, const char *name);
@@ -129,6 +135,9 @@ unsigned conf_name_distance(const char *x, const char *y);
 enum { CONF_VARIABLE_MAX = 64 };
 /* The variable that sets a key of the main table. */
 void conf_key_variable(const struct conf_key *k, char out[CONF_VARIABLE_MAX]);
+
+/* Adds a source with every key at its default. The others move. `origin` is copied. */
+struct conf_source *conf_add_source(struct conf *c, const char *origin);
 
 /* A configuration with every key at its default; conf_complete() makes it what conf_load gives. */
 struct conf *conf_new(void);

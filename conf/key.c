@@ -95,6 +95,15 @@ struct conf *conf_new(void)
 	return c;
 }
 
+struct conf_source *conf_add_source(struct conf *c, const char *origin)
+{
+	c->sources = x_reallocarray(c->sources, c->n_sources + 1, sizeof(*c->sources));
+	struct conf_source *s = &c->sources[c->n_sources++];
+	*s = (struct conf_source){ .origin = x_strdup(origin) };
+	conf_table_init(&conf_table_source, s);
+	return s;
+}
+
 void conf_complete(struct conf *c)
 {
 	if (*c->local.path)
@@ -105,7 +114,9 @@ void conf_complete(struct conf *c)
 
 bool conf_is_tiered(const struct conf *c)
 {
-	return c->remote.type != CONF_REMOTE_NONE && c->remote.mode == CONF_MODE_TIERED;
+	if (c->remote.type == CONF_REMOTE_NONE)
+		return c->n_sources > 0;
+	return c->remote.mode == CONF_MODE_TIERED;
 }
 
 void conf_free(struct conf *c)
@@ -113,6 +124,11 @@ void conf_free(struct conf *c)
 	if (!c)
 		return;
 	conf_table_release(&conf_table_main, c);
+	for (size_t i = 0; i < c->n_sources; i++) {
+		conf_table_release(&conf_table_source, &c->sources[i]);
+		free(c->sources[i].origin);
+	}
+	free(c->sources);
 	for (size_t i = 0; i < c->n_files; i++)
 		free(c->files[i]);
 	free(c->files);

@@ -11,15 +11,24 @@
 #define SEC NSEC_PER_SEC
 
 static const struct conf_section sections[] = {
-	{ "grpc", "The socket that containerd connects to." },
-	{ "workers", "The threads that wait for disks." },
-	{ "log", "What is written to standard error." },
-	{ "local", "The directory that keeps the bytes." },
-	{ "remote", "The place that a fleet shares." },
-	{ "remote.s3", "A bucket. Credentials: the keys below; else the environment (AWS_ACCESS_KEY_ID, "
-		       "AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN), the profile in ~/.aws, web identity, the "
-		       "container's endpoint, the instance's metadata service. The first of them that is "
-		       "configured is the one, and if it fails, none of the others is tried." },
+	{ .name = "grpc", .help = "The socket that containerd connects to." },
+	{ .name = "workers", .help = "The threads that wait for disks." },
+	{ .name = "log", .help = "What is written to standard error." },
+	{ .name = "local", .help = "The directory that keeps the bytes." },
+	{ .name = "remote", .help = "The place that a fleet shares." },
+	{ .name = "remote.s3",
+	  .help = "A bucket. Credentials: the keys below; else the environment (AWS_ACCESS_KEY_ID, "
+		  "AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN), the profile in ~/.aws, web identity, the "
+		  "container's endpoint, the instance's metadata service. The first of them that is "
+		  "configured is the one, and if it fails, none of the others is tried." },
+	{ .name = "source",
+	  .help = "A place to read blobs from that others fill, such as the storage of a registry; "
+		  "nothing is written there. Up to 8, asked in the order in which they stand, after "
+		  "the remote: each begins with [[source]], and those of conf.d come after those of "
+		  "this file. For type = \"s3\", [source.s3] below it has the keys of [remote.s3]; "
+		  "AWS's variables are not for these, but credentials are looked for in the same "
+		  "places.",
+	  .array = true },
 };
 
 static const struct conf_key keys[] = {
@@ -137,18 +146,17 @@ static const struct conf_key keys[] = {
 	  .offset = FIELD(local.max_size),
 	  .preset = "0",
 	  .tiered = true,
-	  .help = "What blobs may take here, where the bytes stand in front of a remote or of sources: a "
-		  "size, "
-		  "or a share of the file system such as \"20%\"; 0 for no limit. What has not been read for "
-		  "the longest time goes first, and nothing goes that is nowhere else." },
+	  .help = "What blobs may take here, where the bytes stand in front of a remote or of sources: "
+		  "a size, or a share of the file system such as \"20%\"; 0 for no limit. What has not "
+		  "been read for the longest time goes first, and nothing goes that is nowhere else." },
 	{ .name = "local.min_free",
 	  .kind = &conf_kind_share,
 	  .max = 90,
 	  .offset = FIELD(local.min_free),
 	  .preset = "5%",
 	  .tiered = true,
-	  .help = "The free space below which such blobs go, too, in the same forms, up to \"90%\"; 0 for "
-		  "none." },
+	  .help = "The free space below which such blobs go, too, in the same forms, up to \"90%\"; 0 "
+		  "for none." },
 
 	{ .name = "remote.type",
 	  .kind = &conf_kind_choice,
@@ -161,9 +169,9 @@ static const struct conf_key keys[] = {
 	  .choice = &conf_choice_mode,
 	  .offset = FIELD(remote.mode),
 	  .preset = "tiered",
-	  .help = "tiered: local bytes stand in front of the remote. direct: the remote alone keeps the "
-		  "bytes, "
-		  "and local.path has unfinished ingests only. The following keys are for tiered." },
+	  .help = "tiered: local bytes stand in front of the remote. direct: the remote alone keeps "
+		  "the bytes, and local.path has unfinished ingests only. The following keys are for "
+		  "tiered." },
 	{ .name = "remote.commit_wait",
 	  .kind = &conf_kind_wait,
 	  .offset = FIELD(remote.commit_wait),
@@ -171,9 +179,8 @@ static const struct conf_key keys[] = {
 	  .max = 24 * 3600 * SEC,
 	  .preset = "0s",
 	  .tiered = true,
-	  .help = "How long COMMIT waits for the blob to be in the remote; after that, the upload goes on "
-		  "and "
-		  "COMMIT succeeds. always: it waits, and fails if the upload does. Up to 24h." },
+	  .help = "How long COMMIT waits for the blob to be in the remote; after that, the upload goes "
+		  "on and COMMIT succeeds. always: it waits, and fails if the upload does. Up to 24h." },
 	{ .name = "remote.info_timeout",
 	  .kind = &conf_kind_duration,
 	  .offset = FIELD(remote.info_timeout),
@@ -181,8 +188,8 @@ static const struct conf_key keys[] = {
 	  .max = 60 * SEC,
 	  .preset = "500ms",
 	  .tiered = true,
-	  .help = "How long Info asks the remote and the sources for a blob that this node does not have. "
-		  "From 10ms to 1m." },
+	  .help = "How long Info asks the remote and the sources for a blob that this node does not "
+		  "have. From 10ms to 1m." },
 	{ .name = "remote.owner",
 	  .kind = &conf_kind_choice,
 	  .choice = &conf_choice_owner,
@@ -190,8 +197,7 @@ static const struct conf_key keys[] = {
 	  .preset = "shared",
 	  .tiered = true,
 	  .help = "shared: Delete leaves what is in the remote to the others, and to `stowage gc`. "
-		  "exclusive: "
-		  "Delete removes it there, too; for a remote that nobody else uses." },
+		  "exclusive: Delete removes it there, too; for a remote that nobody else uses." },
 	{ .name = "remote.uploads",
 	  .kind = &conf_kind_count,
 	  .offset = FIELD(remote.uploads),
@@ -215,9 +221,8 @@ static const struct conf_key keys[] = {
 	  .max = 64,
 	  .preset = "4",
 	  .tiered = true,
-	  .help = "Blobs that are brought here at the same time once Info has found them in the remote or in "
-		  "a "
-		  "source; 0 to bring only what is read. Up to 64." },
+	  .help = "Blobs that are brought here at the same time once Info has found them in the remote "
+		  "or in a source; 0 to bring only what is read. Up to 64." },
 	{ .name = "remote.claim_interval",
 	  .kind = &conf_kind_duration,
 	  .offset = FIELD(remote.claim_interval),
@@ -225,9 +230,8 @@ static const struct conf_key keys[] = {
 	  .max = 24 * 3600 * SEC,
 	  .preset = "1m",
 	  .tiered = true,
-	  .help = "How often this node tells the fleet which blobs it has, where that has changed. From "
-		  "100ms "
-		  "to 24h." },
+	  .help = "How often this node tells the fleet which blobs it has, where that has changed. "
+		  "From 100ms to 24h." },
 	{ .name = "remote.claim_grace",
 	  .kind = &conf_kind_duration,
 	  .offset = FIELD(remote.claim_grace),
@@ -235,9 +239,9 @@ static const struct conf_key keys[] = {
 	  .max = 8760 * 3600 * SEC,
 	  .preset = "168h",
 	  .tiered = true,
-	  .help = "A node that has not been heard of for this long is taken for gone by `stowage gc`, and "
-		  "what "
-		  "only it has told of may be removed. Longer than claim_interval, from 1s to 8760h." },
+	  .help = "A node that has not been heard of for this long is taken for gone by `stowage gc`, "
+		  "and what only it has told of may be removed. Longer than claim_interval, from 1s to "
+		  "8760h." },
 	{ .name = "remote.recheck_every",
 	  .kind = &conf_kind_duration,
 	  .offset = FIELD(remote.recheck_every),
@@ -245,8 +249,8 @@ static const struct conf_key keys[] = {
 	  .max = 8760 * 3600 * SEC,
 	  .preset = "168h",
 	  .tiered = true,
-	  .help = "How often each blob is looked for again in the remote, where it may have vanished; 0s for "
-		  "never. Up to 8760h." },
+	  .help = "How often each blob is looked for again in the remote, where it may have vanished; "
+		  "0s for never. Up to 8760h." },
 
 #define S3_PATH "remote.s3."
 #define S3_FIELD(f) FIELD(remote.s3.f)
@@ -263,4 +267,59 @@ const struct conf_table conf_table_main = {
 	.sections = sections,
 	.n_sections = ARRAY_LEN(sections),
 	.given = FIELD(given),
+};
+
+#define SOURCE_FIELD(f) offsetof(struct conf_source, f)
+
+static const struct conf_section source_sections[] = {
+	{ .name = "s3", .help = "The bucket, for type = \"s3\"." },
+};
+
+static const struct conf_key source_keys[] = {
+	{ .name = "type",
+	  .kind = &conf_kind_choice,
+	  .choice = &conf_choice_source,
+	  .offset = SOURCE_FIELD(type),
+	  .preset = "dir",
+	  .help = "dir (a directory) or s3 (a bucket). Must be set." },
+	{ .name = "layout",
+	  .kind = &conf_kind_choice,
+	  .choice = &conf_choice_layout,
+	  .offset = SOURCE_FIELD(layout),
+	  .preset = "registry",
+	  .help = "registry: as the distribution registry's storage drivers name blobs. stowage: as "
+		  "Stowage does." },
+	{ .name = "path",
+	  .kind = &conf_kind_text,
+	  .parse = conf_parse_path,
+	  .optional = true,
+	  .offset = SOURCE_FIELD(path),
+	  .preset = "",
+	  .help = "The directory, an absolute path: a registry's rootdirectory, or another store's "
+		  "local.path. Needed for type = \"dir\"." },
+
+#define S3_PATH "s3."
+#define S3_FIELD(f) SOURCE_FIELD(s3.f)
+#include "conf/keys_s3.inc"
+#undef S3_PATH
+#undef S3_FIELD
+};
+static_assert(ARRAY_LEN(source_keys) <= CONF_KEYS_MAX, "struct conf_source has a mark for each");
+
+static bool source_has(const void *object, const struct conf_key *k)
+{
+	const struct conf_source *s = object;
+	if (k->offset == SOURCE_FIELD(path))
+		return s->type == CONF_SOURCE_DIR;
+	return !conf_section_of(&conf_table_source, k->name) || s->type == CONF_SOURCE_S3;
+}
+
+const struct conf_table conf_table_source = {
+	.prefix = "source.",
+	.keys = source_keys,
+	.n_keys = ARRAY_LEN(source_keys),
+	.sections = source_sections,
+	.n_sections = ARRAY_LEN(source_sections),
+	.given = SOURCE_FIELD(given),
+	.has = source_has,
 };

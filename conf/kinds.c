@@ -238,6 +238,10 @@ static const char *const formats[] = { [LOG_FORMAT_TEXT] = "text", [LOG_FORMAT_J
 static const char *const remotes[] = { [CONF_REMOTE_NONE] = "", [CONF_REMOTE_S3] = "s3" };
 static const char *const modes[] = { [CONF_MODE_TIERED] = "tiered", [CONF_MODE_DIRECT] = "direct" };
 static const char *const owners[] = { [CONF_OWNER_SHARED] = "shared", [CONF_OWNER_EXCLUSIVE] = "exclusive" };
+static const char *const sources[] = { [CONF_SOURCE_DIR] = "dir", [CONF_SOURCE_S3] = "s3" };
+static const char *const layouts[] = {
+	[CONF_LAYOUT_REGISTRY] = "registry", [CONF_LAYOUT_STOWAGE] = "stowage"
+};
 static const char *const addressings[] = { [CONF_S3_ADDRESSING_AUTO] = "auto",
 					   [CONF_S3_ADDRESSING_PATH] = "path",
 					   [CONF_S3_ADDRESSING_VIRTUAL] = "virtual" };
@@ -254,6 +258,8 @@ const struct conf_choice conf_choice_format = { "a log format", formats, ARRAY_L
 const struct conf_choice conf_choice_remote = { "a type of remote", remotes, ARRAY_LEN(remotes) };
 const struct conf_choice conf_choice_mode = { "a use of the remote", modes, ARRAY_LEN(modes) };
 const struct conf_choice conf_choice_owner = { "a kind of owner", owners, ARRAY_LEN(owners) };
+const struct conf_choice conf_choice_source = { "a type of source", sources, ARRAY_LEN(sources) };
+const struct conf_choice conf_choice_layout = { "a layout", layouts, ARRAY_LEN(layouts) };
 const struct conf_choice conf_choice_address = { "a form of address", addressings, ARRAY_LEN(addressings) };
 const struct conf_choice conf_choice_checksum = { "a use of checksums", checksums, ARRAY_LEN(checksums) };
 const struct conf_choice conf_choice_sse = { "a kind of encryption", sses, ARRAY_LEN(sses) };

@@ -251,13 +251,13 @@ static void unknown_keys(void **state)
 		  "config.toml:3: grpc.adress: unknown key, did you mean \"grpc.address\"?" },
 		{ "level = 'info'", "config.toml:1: level: unknown key, did you mean \"log.level\"?" },
 		{ "zzzzz = 1", "config.toml:1: zzzzz: unknown key, expected one of version, root, "
-			       "stale_ingest_after, grpc, workers, log, local, remote" },
+			       "stale_ingest_after, grpc, workers, log, local, remote, source" },
 		{ "[log]\ncolour = true",
 		  "config.toml:2: log.colour: unknown key, expected one of level, format" },
 		/* A dot within quotes makes no path. */
 		{ "\"grpc.mode\" = '0660'",
 		  "config.toml:1: \"grpc.mode\": unknown key, expected one of "
-		  "version, root, stale_ingest_after, grpc, workers, log, local, remote" },
+		  "version, root, stale_ingest_after, grpc, workers, log, local, remote, source" },
 		{ "[log]\n\"a\\nb\" = 1",
 		  "config.toml:2: log.\"a?b\": unknown key, expected one of level, format" },
 	};
@@ -375,7 +375,7 @@ static void all_sources_report(void **state)
 		("config.toml:6: grpc.mode: \"b\" is not a file mode, expected an octal string such as "
 		 "\"0660\""),
 		("conf.d/a.toml:1: nope: unknown key, expected one of version, root, stale_ingest_after, "
-		 "grpc, workers, log, local, remote"),
+		 "grpc, workers, log, local, remote, source"),
 		"environment STOWAGE_ROOT: root: \"x\" is not an absolute path",
 		("flag --address: grpc.address: \"localhost:1\" is not an address, expected an absolute "
 		 "path, "
