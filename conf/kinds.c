@@ -146,26 +146,18 @@ static void print_size(const struct conf_key *k UNUSED, const void *field, FILE 
 
 static int set_share(const struct conf_key *k, void *field, struct conf_value v, struct stow_err *err)
 {
-	struct conf_share share = { 0 };
-	int64_t n = v.number;
+	int64_t bytes = v.number, percent = 0;
 
-	if (v.text && strchr(v.text, '%')) {
-		if (conf_parse_percent(v.text, &n, err) < 0)
-			return -1;
-		if (n > k->max)
-			return stow_fail(err, STOW_OUT_OF_RANGE,
-					 "%.80s is out of range, expected up to %" PRId64 "%%", v.text,
-					 k->max);
-		share.percent = (unsigned)n;
-	} else {
-		if (v.text && conf_parse_size(v.text, &n, err) < 0)
-			return -1;
-		if (n < 0)
-			return stow_fail(err, STOW_OUT_OF_RANGE,
-					 "%" PRId64 " is out of range, expected 0 or more", n);
-		share.bytes = n;
-	}
-	*(struct conf_share *)field = share;
+	if (v.text && conf_parse_share(v.text, &bytes, &percent, err) < 0)
+		return -1;
+	if (bytes < 0)
+		return stow_fail(err, STOW_OUT_OF_RANGE, "%" PRId64 " is out of range, expected 0 or more",
+				 bytes);
+	if (percent > k->max)
+		return stow_fail(err, STOW_OUT_OF_RANGE,
+				 "%.80s is out of range, expected no more than %" PRId64 "%%", v.text,
+				 k->max);
+	*(struct conf_share *)field = (struct conf_share){ .bytes = bytes, .percent = (unsigned)percent };
 	return 0;
 }
 
@@ -197,10 +189,16 @@ static const char always[] = "always";
 
 static int set_wait(const struct conf_key *k, void *field, struct conf_value v, struct stow_err *err)
 {
-	if (strcmp(v.text, always) != 0)
-		return set_duration(k, field, v, err);
-	*(int64_t *)field = CONF_WAIT_ALWAYS;
-	return 0;
+	if (strcmp(v.text, always) == 0) {
+		*(int64_t *)field = CONF_WAIT_ALWAYS;
+		return 0;
+	}
+	if (set_duration(k, field, v, err) == 0)
+		return 0;
+	return err->code == STOW_OUT_OF_RANGE
+		       ? -1
+		       : conf_refuse(err, STOW_INVALID_ARGUMENT, v.text,
+				     "is neither a duration such as \"30s\" nor \"always\"");
 }
 
 static void print_wait(const struct conf_key *k, const void *field, FILE *out)

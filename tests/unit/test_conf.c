@@ -482,21 +482,30 @@ static void example_is_the_default_text(void **state)
 	assert_string_equal(example, text);
 }
 
-/* The table itself: a mistake in it would show only to the user who meets the key. */
-static void table_is_consistent(void **state)
+/* The tables themselves: a mistake in one would show only to the user who meets the key. */
+static void expect_consistent(const struct conf_table *t)
 {
-	const struct conf_table *t = &conf_table_main;
-	(void)state;
 	for (size_t i = 0; i < t->n_keys; i++) {
-		char variable[CONF_VARIABLE_MAX], other[CONF_VARIABLE_MAX];
 		const struct conf_key *k = &t->keys[i];
 		assert_ptr_equal(conf_key_find(t, k->name), k);
 		assert_true((strchr(k->name, '.') != NULL) == (conf_section_of(t, k->name) != NULL));
-		conf_key_variable(k, variable);
+		for (size_t j = 0; j < i; j++)
+			assert_true(t->keys[j].offset != k->offset);
+	}
+}
+
+static void tables_are_consistent(void **state)
+{
+	const struct conf_table *t = &conf_table_main;
+	(void)state;
+	expect_consistent(t);
+	expect_consistent(&conf_table_source);
+	for (size_t i = 0; i < t->n_keys; i++) {
+		char variable[CONF_VARIABLE_MAX], other[CONF_VARIABLE_MAX];
+		conf_key_variable(&t->keys[i], variable);
 		for (size_t j = 0; j < i; j++) {
 			conf_key_variable(&t->keys[j], other);
 			assert_string_not_equal(variable, other);
-			assert_true(t->keys[j].offset != k->offset);
 		}
 	}
 }
@@ -537,7 +546,7 @@ int main(int argc, char **argv)
 		CONF_TEST(dump_reads_back),
 		CONF_TEST(default_text_gives_the_defaults),
 		cmocka_unit_test(example_is_the_default_text),
-		cmocka_unit_test(table_is_consistent),
+		cmocka_unit_test(tables_are_consistent),
 		cmocka_unit_test(distances),
 	};
 
