@@ -51,7 +51,7 @@ static int read_pages(struct s3_client *c, struct pages *p, struct stow_err *err
 		if (!p->first && strcmp(next->next, p->at.next) == 0 &&
 		    strcmp(next->next_id, p->at.next_id) == 0)
 			return stow_fail(err, STOW_DATA_LOSS, "s3: %s %s: one page follows itself", p->op,
-					 c->o.bucket);
+					 c->core->o.bucket);
 		p->at = *next;
 	}
 }

@@ -13,6 +13,8 @@
 /* How long a request waits for the first credentials, and how often it looks. */
 #define CREDS_WAIT (60 * NSEC_PER_SEC)
 #define CREDS_LOOK (50 * NSEC_PER_MSEC)
+/* For the answers of REQUEST_NAMES_ITS_WORK. */
+#define STOP_GRACE (500 * NSEC_PER_MSEC)
 
 static const char hash_of_nothing[] = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
@@ -45,12 +47,43 @@ int64_t request_env_now(struct request_env *s)
 	return clock_wall_ns() + s->sign_offset_ns;
 }
 
+bool request_env_stopped(struct request_env *s, const struct request_group *g)
+{
+	LOCK_SCOPE(&s->lock);
+	return s->stopped || (g != NULL && g->stopped);
+}
+
+/* Has what it waits for end now. */
+static void hurry_locked(struct request *r)
+{
+	struct request_env *s = r->env;
+
+	LOCK_ASSERT(&s->lock);
+	if (r->waiting)
+		http_after(s->http, &r->timer, 0);
+	http_cancel(s->http, &r->t);
+}
+
+void request_env_stop(struct request_env *s, struct request_group *g)
+{
+	LOCK_SCOPE(&s->lock);
+	*(g != NULL ? &g->stopped : &s->stopped) = true;
+	for (struct request *r = s->running; r != NULL; r = r->next) {
+		if (g != NULL && r->group != g)
+			continue;
+		if (r->flying && (r->flags & REQUEST_NAMES_ITS_WORK) != 0)
+			http_after(s->http, &r->timer, STOP_GRACE);
+		else
+			hurry_locked(r);
+	}
+}
+
 /* --- what a request is made of --- */
 
-void request_init(struct request *r, struct request_env *s, const char *op, const char *method,
-		  const char *key)
+void request_init(struct request *r, struct request_env *s, const struct request_group *g, const char *op,
+		  const char *method, const char *key)
 {
-	*r = (struct request){ .magic = REQUEST_MAGIC, .env = s, .op = op, .method = method };
+	*r = (struct request){ .magic = REQUEST_MAGIC, .env = s, .group = g, .op = op, .method = method };
 	r->key = key != NULL ? x_strdup(key) : NULL;
 	buf_init(&r->url, REQUEST_TEXT_MAX);
 	buf_init(&r->text, REQUEST_TEXT_MAX);
@@ -118,6 +151,11 @@ void request_header(struct request *r, const char *name, const char *fmt, ...)
 
 static void finish(struct request *r, int result)
 {
+	lock_take(&r->env->lock);
+	*r->at = r->next;
+	if (r->next != NULL)
+		r->next->at = r->at;
+	lock_release(&r->env->lock);
 	r->result = result;
 	r->done(r);
 }
@@ -140,11 +178,20 @@ static void finish_failed(struct request *r)
 
 static void finish_cancelled(struct request *r)
 {
-	(void)stow_fail(&r->err, STOW_CANCELLED, "cancelled");
+	if (request_env_stopped(r->env, NULL))
+		(void)stow_fail(&r->err, STOW_UNAVAILABLE, "the store is stopping");
+	else
+		(void)stow_fail(&r->err, STOW_CANCELLED, "cancelled");
 	finish_failed(r);
 }
 
 /* --- the attempts --- */
+
+static bool is_cancelled_locked(const struct request *r)
+{
+	LOCK_ASSERT(&r->env->lock);
+	return r->cancelled || r->group->stopped || r->env->stopped;
+}
 
 /* Later, unless it has been cancelled meanwhile. */
 static void try_again_in(struct request *r, int64_t ns)
@@ -153,13 +200,13 @@ static void try_again_in(struct request *r, int64_t ns)
 
 	LOCK_SCOPE(&s->lock);
 	r->waiting = true;
-	http_after(s->http, &r->timer, r->cancelled ? 0 : ns);
+	http_after(s->http, &r->timer, is_cancelled_locked(r) ? 0 : ns);
 }
 
 static bool is_cancelled(struct request *r)
 {
 	LOCK_SCOPE(&r->env->lock);
-	return r->cancelled;
+	return is_cancelled_locked(r);
 }
 
 static uint64_t any_bits(void)
@@ -192,6 +239,10 @@ static void on_answer(struct http_transfer *t)
 	bool dated = request_learn_clock(r, &off_ns);
 
 	CHECK_OBJ(r, REQUEST_MAGIC);
+	lock_take(&s->lock);
+	r->flying = false;
+	(void)http_timer_stop(s->http, &r->timer);
+	lock_release(&s->lock);
 	if (request_judge(r, &o) == 0) {
 		lock_take(&s->lock);
 		retry_budget_give(&s->budget);
@@ -217,13 +268,18 @@ static void on_timer(struct http_timer *timer)
 {
 	struct request *r = CONTAINER_OF(timer, struct request, timer);
 	struct request_env *s = r->env;
+	bool waited;
 
-	/* A cancel may have set the timer again since it ran out, and the request may be about to end. */
 	lock_take(&s->lock);
+	waited = r->waiting;
 	r->waiting = false;
+	/* A cancel may have set the timer again since it ran out, and the request may be about to end. */
 	(void)http_timer_stop(s->http, timer);
+	if (!waited) /* the end of STOP_GRACE */
+		http_cancel(s->http, &r->t);
 	lock_release(&s->lock);
-	attempt(r);
+	if (waited)
+		attempt(r);
 }
 
 /* Credentials to sign with. 1: not yet, it will be looked for again. */
@@ -277,8 +333,9 @@ static bool submit(struct request *r)
 	struct request_env *s = r->env;
 
 	LOCK_SCOPE(&s->lock);
-	if (r->cancelled)
+	if (is_cancelled_locked(r))
 		return false;
+	r->flying = true;
 	http_submit(s->http, &r->t);
 	return true;
 }
@@ -286,7 +343,7 @@ static bool submit(struct request *r)
 static void attempt(struct request *r)
 {
 	CHECK_OBJ(r, REQUEST_MAGIC);
-	if (!r->failed && is_cancelled(r)) {
+	if (is_cancelled(r)) {
 		finish_cancelled(r);
 		return;
 	}
@@ -318,24 +375,25 @@ static void attempt(struct request *r)
 
 void request_start(struct request *r)
 {
+	struct request_env *s = r->env;
+
 	CHECK_OBJ(r, REQUEST_MAGIC);
 	r->timer.run = on_timer;
 	assert(r->sink == NULL || r->body.read == NULL); /* they share an argument */
-	if (r->failed)
-		finish_failed(r);
-	else
-		attempt(r);
+	lock_take(&s->lock);
+	r->next = s->running;
+	if (r->next != NULL)
+		r->next->at = &r->next;
+	r->at = &s->running;
+	s->running = r;
+	lock_release(&s->lock);
+	attempt(r);
 }
 
 void request_cancel_locked(struct request *r)
 {
-	struct request_env *s = r->env;
-
-	LOCK_ASSERT(&s->lock);
 	r->cancelled = true;
-	if (r->waiting)
-		http_after(s->http, &r->timer, 0);
-	http_cancel(s->http, &r->t);
+	hurry_locked(r);
 }
 
 /* --- waiting --- */
