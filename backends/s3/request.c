@@ -38,6 +38,7 @@ int request_env_init(struct request_env *s, const struct s3_options *o, const ch
 
 void request_env_destroy(struct request_env *s)
 {
+	assert(s->running == NULL);
 	lock_destroy(&s->lock);
 }
 

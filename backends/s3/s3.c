@@ -208,11 +208,18 @@ static int s3_scan(struct backend *b, backend_blob_visit *visit, void *arg, stru
 
 /* --- start and end --- */
 
+void s3_stop(struct backend *b)
+{
+	s3_client_stop(s3_from(b)->client);
+}
+
 static void s3_free(struct backend *b)
 {
 	struct s3 *s = s3_from(b);
 
 	assert(s->open == NULL);
+	if (s->client != NULL)
+		s3_stop(b);
 	if (s->pool != NULL) {
 		leftovers_end(&s->leftovers);
 		pool_free(s->pool);
