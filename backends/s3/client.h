@@ -103,7 +103,8 @@ int s3_delete(struct s3_client *c, const char *key, struct stow_err *err) MUST_C
 
 /* Visits keys that begin with `prefix`, after `start_after` (NULL: from the first), in the order of
  * their bytes, a page of up to 1000 at a time; the visitor may take its time. -1 with *err set ends it.
- * max (0: none) keys at most. */
+ * max (0: none) keys at most. Here and below, DATA_LOSS where what is listed does not rise, or pages lead
+ * in a circle. */
 typedef int s3_list_visit(void *arg, const char *key, const struct s3_object *o, struct stow_err *err);
 int s3_list(struct s3_client *c, const char *prefix, const char *start_after, uint64_t max,
 	    s3_list_visit *visit, void *arg, struct stow_err *err) MUST_CHECK;
