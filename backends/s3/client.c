@@ -4,6 +4,7 @@
 #include "content/base/encode.h"
 #include "content/base/hash.h"
 #include "content/base/mem.h"
+#include "content/base/text.h"
 
 #define CLIENT_MAGIC 0x53c10001u
 
@@ -233,16 +234,16 @@ int client_check_sent(struct request *r, const struct digest *sent, char ret_eta
 		      struct stow_err *err)
 {
 	const char *got = http_header(&r->t.resp, "x-amz-checksum-sha256");
-	char text[BASE64_SIZE(32)];
+	char text[BASE64_SIZE(32)], shown[65];
 
 	if (got != NULL && digest_is_set(sent)) {
 		base64_encode(text, sent->b, sent->len);
 		if (strcmp(got, text) != 0) {
 			r->bad_answer = true;
+			text_clean(shown, sizeof(shown), got);
 			return stow_fail(err, STOW_DATA_LOSS,
-					 "the server has bytes with the checksum %.64s, "
-					 "sent were such with %s",
-					 got, text);
+					 "the server has bytes with the checksum %s, sent were such with %s",
+					 shown, text);
 		}
 	}
 	return copy_etag(r, ret_etag, err);

@@ -1,6 +1,7 @@
 /* Lists, a page a request: objects, parts of an upload, uploads. */
 #include "backends/s3/client_internal.h"
 #include "content/base/mem.h"
+#include "content/base/text.h"
 
 enum { PAGE = 1000 }; /* entries, the most that S3 gives */
 
@@ -54,12 +55,14 @@ static int check_circle(const struct s3_client *c, struct pages *p, const struct
 			struct stow_err *err)
 {
 	struct order *o = &p->order;
+	char shown[128];
 
 	if (o->until > 0 && strcmp(next->next, o->kept.next) == 0 &&
-	    strcmp(next->next_id, o->kept.next_id) == 0)
-		return stow_fail(err, STOW_DATA_LOSS,
-				 "s3: %s %s: its pages lead in a circle, to %.100s again", p->op,
-				 c->core->o.bucket, next->next);
+	    strcmp(next->next_id, o->kept.next_id) == 0) {
+		text_clean(shown, sizeof(shown), next->next);
+		return stow_fail(err, STOW_DATA_LOSS, "s3: %s %s: its pages lead in a circle, to %s again",
+				 p->op, c->core->o.bucket, shown);
+	}
 	if (o->passed++ == o->until) {
 		o->kept = *next;
 		o->passed = 0;
@@ -87,11 +90,14 @@ static int check_key(struct pages *p, const char *key, bool may_repeat, struct s
 {
 	char *last = p->order.key;
 	int order = strcmp(key, last);
+	char shown[2][128];
 
-	if (last[0] != '\0' && (order < 0 || (order == 0 && !may_repeat)))
-		return stow_fail(err, STOW_DATA_LOSS,
-				 "s3: %s: %.200s comes after %.200s: keys are expected to rise", p->op, key,
-				 last);
+	if (last[0] != '\0' && (order < 0 || (order == 0 && !may_repeat))) {
+		text_clean(shown[0], sizeof(shown[0]), key);
+		text_clean(shown[1], sizeof(shown[1]), last);
+		return stow_fail(err, STOW_DATA_LOSS, "s3: %s: %s comes after %s: keys are expected to rise",
+				 p->op, shown[0], shown[1]);
+	}
 	memcpy(last, key, strlen(key) + 1);
 	return 0;
 }

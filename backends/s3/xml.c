@@ -2,6 +2,7 @@
 
 #include "content/base/encode.h"
 #include "content/base/mem.h"
+#include "content/base/text.h"
 
 #include <expat.h>
 
@@ -68,11 +69,13 @@ static void on_end(void *arg, const char *name)
 static void on_text(void *arg, const char *s, int n)
 {
 	struct walk *w = arg;
+	char path[128];
 
 	if (w->failed)
 		return;
 	if ((size_t)n >= sizeof(w->text) - w->text_n) {
-		(void)stow_fail(w->err, STOW_DATA_LOSS, "XML has too long a text in %s", w->path);
+		text_clean(path, sizeof(path), w->path);
+		(void)stow_fail(w->err, STOW_DATA_LOSS, "XML has too long a text in %s", path);
 		stop(w);
 		return;
 	}
@@ -113,15 +116,6 @@ int xml_walk(const void *p, size_t n, xml_visit *visit, void *arg, struct stow_e
 }
 
 /* --- fields --- */
-
-/* For people: cut where it is too long, without control characters. */
-static void copy_cut(char *to, size_t size, const char *from)
-{
-	(void)snprintf(to, size, "%s", from);
-	for (; *to != '\0'; to++)
-		if ((unsigned char)*to < ' ' || *to == 0x7f)
-			*to = ' ';
-}
 
 /* For machines: whole or not at all. */
 static int copy_whole(char *to, size_t size, const char *from, const char *path, struct stow_err *err)
@@ -192,13 +186,13 @@ static int visit_error(void *arg, const char *path, const char *text, struct sto
 
 	(void)err;
 	if (is(path, "Error/Code"))
-		copy_cut(e->code, sizeof(e->code), text);
+		text_clean(e->code, sizeof(e->code), text);
 	else if (is(path, "Error/Message"))
-		copy_cut(e->message, sizeof(e->message), text);
+		text_clean(e->message, sizeof(e->message), text);
 	else if (is(path, "Error/RequestId"))
-		copy_cut(e->request_id, sizeof(e->request_id), text);
+		text_clean(e->request_id, sizeof(e->request_id), text);
 	else if (is(path, "Error/Region"))
-		copy_cut(e->region, sizeof(e->region), text);
+		text_clean(e->region, sizeof(e->region), text);
 	return 0;
 }
 
@@ -341,14 +335,16 @@ static int visit_page(void *arg, const char *path, const char *text, struct stow
 /* A key that may be encoded, into l->key. */
 static int take_key(struct list *l, const char *text, const char *path, struct stow_err *err)
 {
-	char key[TEXT_MAX + 1];
+	char key[TEXT_MAX + 1], shown[128];
 
 	l->has_key = true;
 	if (!l->encoded)
 		return copy_whole(l->key, sizeof(l->key), text, path, err);
-	if (!url_decode(key, text))
-		return stow_fail(err, STOW_DATA_LOSS, "%s is not encoded as the answer says: %.100s", path,
-				 text);
+	if (!url_decode(key, text)) {
+		text_clean(shown, sizeof(shown), text);
+		return stow_fail(err, STOW_DATA_LOSS, "%s is not encoded as the answer says: %s", path,
+				 shown);
+	}
 	return copy_whole(l->key, sizeof(l->key), key, path, err);
 }
 

@@ -16,7 +16,7 @@
 typedef int xml_visit(void *arg, const char *path, const char *text, struct stow_err *err);
 int xml_walk(const void *p, size_t n, xml_visit *visit, void *arg, struct stow_err *err) MUST_CHECK;
 
-/* An <Error>. "" for what it does not say; cut where it is longer; control characters are blanks. */
+/* An <Error>. "" for what it does not say; each text as text_clean() has it. */
 struct s3_error {
 	char code[64], message[256], request_id[96], region[S3_REGION_MAX];
 };
