@@ -2,7 +2,9 @@
  *
  * An attempt that failed is tried again after a back-off with full jitter (retry.h), as long as its
  * attempts and the client's retry budget last. Beside that, and once each for a request:
- *   RequestTimeTooSkewed        the server's Date corrects the client's clock
+ *   RequestTimeTooSkewed        the server's Date corrects the client's clock; a 403 that says nothing, with
+ *                               a Date that is far off, corrects it for this request, and for all when
+ *                               that has helped
  *   ExpiredToken, InvalidToken  the credentials are refreshed
  *   301, 307, 400 with another region for the bucket: the client signs for, and goes to, that region
  *
@@ -63,7 +65,7 @@ struct request_group {
 int request_env_init(struct request_env *s, const struct s3_options *o, const char *region, struct http *http,
 		     const struct s3_creds_source *creds, struct stow_err *err) MUST_CHECK;
 void request_env_destroy(struct request_env *s);
-/* The time to sign for. */
+/* The time to sign for, after what is known of the server's clock. */
 int64_t request_env_now(struct request_env *s);
 /* Ends soon what is under way in the group, as CANCELLED; NULL: in all of them, as UNAVAILABLE. What is
  * started later fails at once in the same way. */
@@ -132,6 +134,8 @@ struct request {
 	bool skew_used, refresh_used, region_used; /* each once */
 	unsigned attempts;
 	int64_t creds_until_ns;
+	int64_t sign_offset_ns;     /* of the last attempt: added to our clock */
+	bool skew_suspected;        /* it is not the environment's */
 	char region[S3_REGION_MAX]; /* of the last attempt */
 	struct buf url, text;
 	const char *lines[REQUEST_PAIRS + 8];

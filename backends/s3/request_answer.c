@@ -2,6 +2,7 @@
 #include "backends/s3/request_internal.h"
 #include "content/base/clock.h"
 #include "content/base/mem.h"
+#include "content/base/text.h"
 
 /* S3 refuses what is 15 minutes off; an answer without a body says 403 only. */
 #define SKEW_SUSPECT (5 * 60 * NSEC_PER_SEC)
@@ -70,12 +71,14 @@ static void explain_answer(struct request *r)
 {
 	const struct s3_error *e = &r->error;
 	const char *id = http_header(&r->t.resp, "x-amz-request-id");
-	char request[128] = "";
+	char request[128] = "", clean[97];
 
-	if (id == NULL && e->request_id[0] != '\0')
+	if (id == NULL)
 		id = e->request_id;
-	if (id != NULL)
-		(void)snprintf(request, sizeof(request), " (request %.96s)", id);
+	if (*id != '\0') {
+		text_clean(clean, sizeof(clean), id);
+		(void)snprintf(request, sizeof(request), " (request %s)", clean);
+	}
 	(void)stow_fail(&r->err, code_of(r, r->t.resp.status), "%d%s%s%s%s%s", r->t.resp.status,
 			e->code[0] != '\0' ? " " : "", e->code, request, e->message[0] != '\0' ? ": " : "",
 			e->message);
@@ -136,6 +139,27 @@ static bool learn_skew(struct request *r, bool dated, int64_t off_ns)
 	return true;
 }
 
+/* A 403 that does not say why, from a server whose clock is another: that may be the reason, or the date a
+ * proxy's. So only this request is signed by it, until it has succeeded. */
+static bool suspect_skew(struct request *r, int64_t off_ns)
+{
+	if (r->skew_used || llabs(off_ns - r->sign_offset_ns) <= SKEW_SUSPECT)
+		return false;
+	r->skew_used = r->skew_suspected = true;
+	r->sign_offset_ns = off_ns;
+	return true;
+}
+
+static void prove_skew(struct request *r)
+{
+	struct request_env *s = r->env;
+
+	if (!r->skew_suspected)
+		return;
+	LOCK_SCOPE(&s->lock);
+	s->sign_offset_ns = r->sign_offset_ns;
+}
+
 static bool refresh_creds(struct request *r)
 {
 	const struct s3_creds_source *c = r->env->creds;
@@ -160,10 +184,8 @@ bool request_repair(struct request *r, enum retry_verdict v, bool dated, int64_t
 		       (r->t.resp.status == 400 && r->error.code[0] == '\0' && refresh_creds(r));
 	case RETRY_NONE:
 		/* Nor 403. */
-		if (r->t.failure == HTTP_ANSWERED && r->t.resp.status == 403 && r->error.code[0] == '\0' &&
-		    dated && (off_ns > SKEW_SUSPECT || off_ns < -SKEW_SUSPECT))
-			return learn_skew(r, dated, off_ns);
-		return false;
+		return r->t.failure == HTTP_ANSWERED && r->t.resp.status == 403 && r->error.code[0] == '\0' &&
+		       dated && suspect_skew(r, off_ns);
 	case RETRY_SOON:
 	case RETRY_THROTTLED:
 		break;
@@ -194,6 +216,7 @@ int request_judge(struct request *r, struct retry_outcome *o)
 		explain_answer(r);
 		return -1;
 	}
+	prove_skew(r);
 	if (r->check == NULL || r->check(r, &r->err) == 0)
 		return 0;
 	o->bad_answer = r->bad_answer;
