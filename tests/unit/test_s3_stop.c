@@ -7,6 +7,7 @@
 #include "tests/suite/suite.h"
 #include "tests/unit/http_env.h"
 
+#include <netdb.h>
 #include <pthread.h>
 
 #define CREATED "<InitiateMultipartUploadResult><UploadId>id</UploadId></InitiateMultipartUploadResult>"
@@ -320,6 +321,39 @@ static void calls_end_when_the_store_stops(void **state)
 	expect_soon(start);
 }
 
+/* In place of the C library's: a name server that does not answer for seconds. Addresses do not come here. */
+static atomic_uint lookups;
+
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **ret)
+{
+	(void)name, (void)service, (void)hints, (void)ret;
+	atomic_fetch_add(&lookups, 1);
+	sleep(5);
+	return EAI_AGAIN;
+}
+
+static void names_that_are_looked_up_hold_up_nobody(void **state)
+{
+	struct caller c;
+	int64_t start;
+
+	(void)state;
+	backend_free(TAKE(env.b));
+	snprintf(env.endpoint, sizeof(env.endpoint), "http://nobody.test");
+	open_backend();
+	assert_int_equal(pthread_create(&c.thread, NULL, look, &c), 0);
+	for (int i = 0; atomic_load(&lookups) == 0; i++) {
+		assert_true(i < 10000);
+		usleep(1000);
+	}
+	start = clock_mono_ns();
+	s3_stop(env.b);
+	(void)pthread_join(c.thread, NULL);
+	expect_fail(c.result, &c.err, STOW_UNAVAILABLE);
+	backend_free(TAKE(env.b));
+	expect_soon(start);
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -327,7 +361,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(stages_close_where_nothing_is_answered),   CASE(stages_close_while_they_are_sent),
 		CASE(stages_are_cut_where_nothing_is_answered), CASE(leftovers_do_not_hold_up_the_end),
-		CASE(calls_end_when_the_store_stops),
+		CASE(calls_end_when_the_store_stops),           CASE(names_that_are_looked_up_hold_up_nobody),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
