@@ -256,6 +256,7 @@ static const struct backend_ops s3_ops = {
 	.stage_close = s3_stage_close,
 	.stage_discard = s3_stage_discard,
 	.stage_scan = s3_stage_scan,
+	.stop = s3_stop,
 };
 
 int s3_new(const struct s3_options *o, const char *path, struct backend **ret_b, struct stow_err *err)

@@ -279,9 +279,9 @@ static void *publish(void *arg)
 static void *look(void *arg)
 {
 	struct caller *c = arg;
-	uint64_t size;
+	struct blob_stat st;
 
-	c->result = backend_stat(env.b, &env.hint.digest, &size, &c->err);
+	c->result = backend_stat(env.b, &env.hint.digest, &st, &c->err);
 	return NULL;
 }
 
@@ -298,7 +298,7 @@ static void calls_end_when_the_store_stops(void **state)
 	void *(*const calls[])(void *) = { publish, look, remove_blob };
 	struct caller c[ARRAY_LEN(calls)];
 	struct stow_err err;
-	uint64_t size;
+	struct blob_stat st;
 	int64_t start;
 
 	(void)state;
@@ -314,7 +314,7 @@ static void calls_end_when_the_store_stops(void **state)
 		expect_named(&c[i].err, "the store is stopping");
 	}
 	expect_soon(start);
-	expect_fail(backend_stat(env.b, &env.hint.digest, &size, &err), &err, STOW_UNAVAILABLE);
+	expect_fail(backend_stat(env.b, &env.hint.digest, &st, &err), &err, STOW_UNAVAILABLE);
 	assert_int_equal(count_stages(env.b), 1);
 	stage_close(c[0].st);
 	backend_free(TAKE(env.b));
