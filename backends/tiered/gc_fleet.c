@@ -120,7 +120,7 @@ static int node_listed(void *arg, const char *name, uint64_t size UNUSED, int64_
 	struct listing *l = arg;
 	struct gc_node *n;
 
-	if (strlen(name) >= NOTE_NAME_MAX || l->new.n == GC_NODES_MAX)
+	if (strlen(name) >= NOTE_NAME_SIZE || l->new.n == GC_NODES_MAX)
 		return stow_fail(err, STOW_RESOURCE_EXHAUSTED,
 				 "below " NOTE_NODES
 				 " are more than %d notes, or longer names than a node has",
@@ -191,7 +191,7 @@ int gc_read_marks(struct gc *g, const char *run, struct note_mark **ret_v, size_
 		  struct stow_err *err)
 {
 	CLEANUP(buf_free) struct buf text;
-	char name[NOTE_NAME_MAX];
+	char name[NOTE_NAME_SIZE];
 
 	note_name(name, NOTE_MARKS, run);
 	buf_init(&text, NOTE_LIMIT);
@@ -252,7 +252,7 @@ int gc_make_run(struct gc *g, const struct note_mark *v, size_t n, struct stow_e
 {
 	struct note_run run = { .time_ns = g->now_ns };
 	CLEANUP(buf_free) struct buf marks, text;
-	char name[NOTE_NAME_MAX];
+	char name[NOTE_NAME_SIZE];
 	struct stow_err other;
 
 	buf_init(&marks, NOTE_LIMIT);
@@ -273,7 +273,7 @@ int gc_make_run(struct gc *g, const struct note_mark *v, size_t n, struct stow_e
 int gc_make_sweep(struct gc *g, const struct note_run *run, struct stow_err *err)
 {
 	CLEANUP(buf_free) struct buf text;
-	char name[NOTE_NAME_MAX];
+	char name[NOTE_NAME_SIZE];
 
 	buf_init(&text, NOTE_SMALL_LIMIT);
 	note_name(name, NOTE_SWEEP, run->run);
@@ -285,7 +285,7 @@ int gc_make_sweep(struct gc *g, const struct note_run *run, struct stow_err *err
 /* In this order: while gc/run is there, so is all that belongs to it. */
 int gc_remove_run(struct gc *g, const struct note_run *run, struct stow_err *err)
 {
-	char marks[NOTE_NAME_MAX], sweep[NOTE_NAME_MAX];
+	char marks[NOTE_NAME_SIZE], sweep[NOTE_NAME_SIZE];
 
 	note_name(marks, NOTE_MARKS, run->run);
 	note_name(sweep, NOTE_SWEEP, run->run);
@@ -298,7 +298,7 @@ int gc_remove_run(struct gc *g, const struct note_run *run, struct stow_err *err
 
 struct leftovers {
 	int64_t before_ns;
-	char (*names)[NOTE_NAME_MAX];
+	char (*names)[NOTE_NAME_SIZE];
 	size_t n;
 };
 
@@ -307,10 +307,10 @@ static int leftover_listed(void *arg, const char *name, uint64_t size UNUSED, in
 {
 	struct leftovers *l = arg;
 
-	if (modified_ns >= l->before_ns || strlen(name) >= NOTE_NAME_MAX || l->n == NOTE_SMALL_LIMIT)
+	if (modified_ns >= l->before_ns || strlen(name) >= NOTE_NAME_SIZE || l->n == NOTE_SMALL_LIMIT)
 		return 0;
 	l->names = x_reallocarray(l->names, l->n + 1, sizeof(*l->names));
-	(void)snprintf(l->names[l->n++], NOTE_NAME_MAX, "%s", name);
+	(void)snprintf(l->names[l->n++], NOTE_NAME_SIZE, "%s", name);
 	return 0;
 }
 

@@ -11,7 +11,7 @@ enum {
 
 /* A node, as its note has it. */
 struct gc_node {
-	char name[NOTE_NAME_MAX]; /* the note's, whole */
+	char name[NOTE_NAME_SIZE]; /* the note's, whole */
 	int64_t modified_ns;
 	bool read; /* what follows is known */
 	bool dead;
@@ -43,7 +43,7 @@ int gc_sleep(const struct gc *g, int64_t ns, struct stow_err *err) MUST_CHECK;
 int gc_read_clock(struct gc *g, struct stow_err *err) MUST_CHECK;
 
 /* "<id> (worker-7)". */
-enum { GC_NODE_TEXT = NOTE_NAME_MAX + NOTE_HOST_MAX + 4 };
+enum { GC_NODE_TEXT = NOTE_NAME_SIZE + NOTE_HOST_MAX + 4 };
 void gc_node_text(const struct gc_node *n, char out[GC_NODE_TEXT]);
 
 /* The nodes that there are now; what was known of them is forgotten, but for living ones that have taken note

@@ -29,7 +29,7 @@ struct holdings {
 	unsigned magic;
 	struct holdings_options options;
 	struct meta *meta;
-	char name[NOTE_NAME_MAX];
+	char name[NOTE_NAME_SIZE];
 
 	struct lock lock;       /* for what follows */
 	pthread_cond_t wake;    /* the thread has something to do */

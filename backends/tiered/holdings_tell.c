@@ -175,7 +175,7 @@ static int read_marks(struct holdings *h, const char *run, struct keyset *to, st
 {
 	CLEANUP(freep) struct note_mark *v = NULL;
 	CLEANUP(buf_free) struct buf text;
-	char name[NOTE_NAME_MAX];
+	char name[NOTE_NAME_SIZE];
 	size_t n;
 
 	note_name(name, NOTE_MARKS, run);
@@ -366,7 +366,7 @@ static void give_back_asked(struct holdings *h, const struct telling *t)
 static int keep_told(struct holdings *h, const struct telling *t, struct stow_err *err)
 {
 	CLEANUP(buf_free) struct buf text;
-	char name[NOTE_NAME_MAX];
+	char name[NOTE_NAME_SIZE];
 	struct marks *run;
 	int rc;
 

@@ -25,11 +25,11 @@ int note_new_run(char ret_run[NOTE_RUN_MAX], struct stow_err *err)
 	return 0;
 }
 
-void note_name(char ret_name[NOTE_NAME_MAX], const char *prefix, const char *run)
+void note_name(char ret_name[NOTE_NAME_SIZE], const char *prefix, const char *run)
 {
-	int n = snprintf(ret_name, NOTE_NAME_MAX, "%s%s", prefix, run);
+	int n = snprintf(ret_name, NOTE_NAME_SIZE, "%s%s", prefix, run);
 
-	assert(n > 0 && n < NOTE_NAME_MAX);
+	assert(n > 0 && n < NOTE_NAME_SIZE);
 }
 
 /* --- reading, line by line --- */

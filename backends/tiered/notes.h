@@ -15,7 +15,7 @@
 #define STOWAGE_BACKENDS_TIERED_NOTES_H
 
 #include "backends/tiered/keyset.h"
-#include "content/base/buf.h"
+#include "content/behind.h"
 
 #define NOTE_NODES "nodes/"
 #define NOTE_RUN "gc/run"
@@ -24,8 +24,8 @@
 #define NOTE_CLOCK "gc/clock"
 
 enum {
-	NOTE_RUN_MAX = 32,        /* a run's id and a NUL */
-	NOTE_NAME_MAX = 128,      /* of a note that is ours */
+	NOTE_RUN_MAX = 32, /* a run's id and a NUL */
+	NOTE_NAME_SIZE = NOTE_NAME_MAX + 1,
 	NOTE_HOST_MAX = 65,       /* of a node, for people */
 	NOTE_MARKS_LIMIT = 65536, /* of a run */
 	NOTE_SMALL_LIMIT = 4096,  /* bytes of a note without lines */
@@ -36,7 +36,7 @@ enum {
 int note_new_run(char ret_run[NOTE_RUN_MAX], struct stow_err *err) MUST_CHECK;
 
 /* "<prefix><run>". */
-void note_name(char ret_name[NOTE_NAME_MAX], const char *prefix, const char *run);
+void note_name(char ret_name[NOTE_NAME_SIZE], const char *prefix, const char *run);
 
 /* --- what a node holds --- */
 
