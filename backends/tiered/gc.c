@@ -45,6 +45,11 @@ static int read_holdings(struct gc *g, struct keyset *to, struct stow_err *err)
 		g->r.nodes++;
 		g->r.dead += n->dead;
 	}
+	/* Else all would be removed, of a bucket that is not a fleet's most likely. */
+	if (g->r.nodes == g->r.dead)
+		return stow_fail(err, STOW_FAILED_PRECONDITION,
+				 "no living node tells what it holds in this bucket (%u are taken for gone)",
+				 g->r.dead);
 	return 0;
 }
 

@@ -35,8 +35,9 @@ struct gc_result {
 	unsigned nodes, dead;            /* nodes; of these not heard of for their grace */
 	unsigned silent;                 /* living nodes that have not taken note: nothing was removed */
 };
-/* CANCELLED where it was told to stop. UNIMPLEMENTED where the storage keeps no notes; DATA_LOSS where one of
- * them cannot be read, since a node may be behind it. */
+/* CANCELLED where it was told to stop. FAILED_PRECONDITION where no living node tells what it holds: such a
+ * bucket is never emptied. UNIMPLEMENTED where the storage keeps no notes; DATA_LOSS where one of them cannot
+ * be read, since a node may be behind it. */
 int gc_run(const struct gc_options *o, struct gc_result *ret_r, struct stow_err *err) MUST_CHECK;
 
 /* Who holds a blob, and what would become of it: `say` gets it. */
