@@ -181,8 +181,15 @@ int storage_open_beside(const struct conf *c, struct backend **ret_b, struct sto
 	return local_new(c->local.path, ret_b, err);
 }
 
-int storage_open_bucket(const struct conf *c, struct backend **ret_b, struct stow_err *err)
+int storage_open_fleet(const struct conf *c, struct backend **ret_b, struct stow_err *err)
 {
-	assert(storage_has_bucket(c));
+	if (!storage_has_bucket(c))
+		return stow_fail(err, STOW_FAILED_PRECONDITION,
+				 "no bucket is configured (remote.type is empty)");
+	if (c->remote.mode != CONF_MODE_TIERED)
+		return stow_fail(
+			err, STOW_FAILED_PRECONDITION,
+			"remote.mode is \"direct\": such a store has its bucket for itself, and tells "
+			"nobody what it holds");
 	return open_bucket(c, NULL, ret_b, err);
 }

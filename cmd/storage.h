@@ -18,7 +18,7 @@ int storage_open(const struct conf *c, struct backend **ret_b, struct stow_err *
 /* For looking and reading beside a daemon that may be running; makes nothing. Of a tiered store, the local
  * bytes alone. NOT_FOUND if there are no blobs below local.path, where they should be. */
 int storage_open_beside(const struct conf *c, struct backend **ret_b, struct stow_err *err) MUST_CHECK;
-/* The bucket that there is, for looking, reading and removing, on any machine. */
-int storage_open_bucket(const struct conf *c, struct backend **ret_b, struct stow_err *err) MUST_CHECK;
+/* The bucket that this store shares with others, as it is; FAILED_PRECONDITION where it shares none. */
+int storage_open_fleet(const struct conf *c, struct backend **ret_b, struct stow_err *err) MUST_CHECK;
 
 #endif
