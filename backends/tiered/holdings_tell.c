@@ -365,7 +365,7 @@ static void give_back_asked(struct holdings *h, const struct telling *t)
 /* What is marked, and was told before gc began to remove, stays; gc has yet to read it. */
 static int keep_told(struct holdings *h, const struct telling *t, struct stow_err *err)
 {
-	CLEANUP(buf_free) struct buf text;
+	CLEANUP(buf_free) struct buf text = { 0 };
 	char name[NOTE_NAME_SIZE];
 	struct marks *run;
 	int rc;

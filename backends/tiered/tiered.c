@@ -121,6 +121,8 @@ static void tiered_stop(struct backend *b)
 	if (t->stopped)
 		return;
 	t->stopped = true;
+	if (t->holdings != NULL)
+		holdings_leave(t->holdings);
 	tiers_stop(&t->tiers);
 	lookup_stop(t->lookup);
 	if (t->queue != NULL) {
@@ -160,7 +162,11 @@ static int tiered_stat(struct backend *b, const struct digest *d, struct blob_st
 
 	if (backend_stat(t->fast, d, ret_st, err) == 0)
 		return 0;
-	if (err->code != STOW_NOT_FOUND || lookup_find(t->lookup, d, ret_st, NULL, err) < 0)
+	if (err->code != STOW_NOT_FOUND)
+		return -1;
+	if (t->holdings != NULL)
+		holdings_await(t->holdings, clock_mono_ns() + t->info_timeout_ns);
+	if (lookup_find(t->lookup, d, ret_st, NULL, err) < 0)
 		return -1;
 	ret_st->behind = true;
 	return 0;
@@ -378,6 +384,7 @@ int tiered_new(const struct tiered_options *o, struct backend **ret_b, struct st
 	t->base = (struct backend){ .ops = &tiered_ops, .tiered = true };
 	t->magic = TIERED_MAGIC;
 	t->fast = o->fast;
+	t->info_timeout_ns = o->info_timeout_ns;
 	t->commit_wait_ns = o->commit_wait_ns;
 	t->exclusive = o->writable && o->exclusive;
 	t->identity = x_strdup(o->identity);
