@@ -12,7 +12,8 @@
 
 struct sending;
 
-/* Reads all `n` bytes at `off`, which the source has; on any thread, several at once. */
+/* Reads all `n` bytes at `off`, which the source has; on any thread, several at once. It waits for this
+ * machine's disk and nothing else: a thread that everybody's transfers share may call it. */
 typedef int sending_read(void *arg, uint64_t off, void *to, size_t n, struct stow_err *err);
 
 /* A record of a sending, by which it can be taken up again after a restart: 16 lower-case hex digits
@@ -40,8 +41,9 @@ struct behind_ops {
 
 	/* Begins to send what will be the blob that `hint` names (nothing is sent before the end where it
 	 * names none), from a source that has no bytes yet, or takes up what `record` says of an earlier
-	 * process: then the source has `have` bytes, and what was sent beyond them is void. Does not wait for
-	 * the network. ALREADY_EXISTS if a sending of that record is open. */
+	 * process: then the source has `have` bytes, and what was sent beyond them is void. Where there is no
+	 * such record, nothing was sent, whatever `have` is. Does not wait for the network. ALREADY_EXISTS if
+	 * a sending of that record is open. */
 	int (*send_open)(struct backend *b, const char *record, const struct stage_hint *hint, uint64_t have,
 			 sending_read *read, void *arg, struct sending **ret_s, struct stow_err *err);
 	/* The source has `have` bytes now, and those before do not change. Does not block. */

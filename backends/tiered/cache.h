@@ -21,8 +21,10 @@ struct cache_options {
 	struct tiered_share max_size, min_free;
 	/* Whether it must not go now: it is being read, or is on its way. No lock held. */
 	bool (*keep)(void *arg, const struct digest *d);
-	/* It goes: handles on it that are idle are to be given up. Called before its bytes are removed. */
-	void (*evicting)(void *arg, const struct digest *d);
+	/* Removes its bytes from `fast`, unless it must not go after all: FAILED_PRECONDITION then. The look
+	 * whether it is behind, and the removal, are one step here for whoever publishes it meanwhile. No
+	 * lock held. */
+	int (*evict)(void *arg, const struct digest *d, struct stow_err *err);
 	void *arg;
 };
 struct cache *cache_new(const struct cache_options *o);

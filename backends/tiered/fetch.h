@@ -23,6 +23,8 @@
 #include "backends/tiered/cache.h"
 #include "backends/tiered/lookup.h"
 
+#include <string.h>
+
 struct fetches;
 struct fetch_reader;
 
@@ -69,6 +71,10 @@ bool fetch_is_coming(struct fetches *f, const struct digest *d);
 /* The stages of fetches are not the store's: whether a stage has a name of theirs. They have one that follows
  * from the digest, and a file name's form (stage_name_ok), beginning with "fe7c". (A stage of the store's
  * that is named so by chance, one in 65536, is kept as long as one of ours is.) */
+static inline bool fetch_is_stage(const char *name)
+{
+	return strncmp(name, "fe7c", 4) == 0;
+}
 void fetch_status(struct fetches *f, struct fleet_status *st);
 
 #endif

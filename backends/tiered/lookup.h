@@ -38,6 +38,7 @@ void lookup_ahead(struct lookup *l, const struct digest *d);
 /* Learnt in another way. None blocks. */
 void lookup_note(struct lookup *l, const struct digest *d, size_t at, uint64_t size); /* it is there */
 void lookup_forget(struct lookup *l, const struct digest *d); /* whatever is known may be wrong now */
+void lookup_clear(struct lookup *l); /* of all blobs: those behind may have gone without a word */
 /* The bytes at `at` are not the digest's. For an hour it is found nowhere, so that it comes from its
  * registry; an upload replaces it. */
 void lookup_mark_bad(struct lookup *l, const struct digest *d, size_t at);

@@ -29,6 +29,9 @@ struct tiered_options {
 	const char *names[FLEET_BEHIND_MAX];      /* for people; copied */
 	size_t n_behind;                          /* at least 1 */
 	bool writable;                            /* behind[0] is no source */
+	/* What is known to be behind is forgotten when this is another text than at the last start; borrowed
+	 * for the call. */
+	const char *identity;
 
 	int64_t info_timeout_ns;
 	int64_t commit_wait_ns;    /* INT64_MAX: a COMMIT fails where its upload does */
@@ -38,6 +41,7 @@ struct tiered_options {
 	unsigned prefetch;         /* fetches at once of what nobody reads yet */
 	struct tiered_share max_size, min_free;
 	int64_t claim_interval_ns; /* how often the node's holdings are published, if they have changed */
+	int64_t claim_grace_ns;    /* a node that was not heard of for so long is taken for gone */
 	int64_t recheck_every_ns;  /* how often each blob behind is looked for again; 0: never */
 };
 

@@ -21,6 +21,7 @@
 #include "backends/tiered/queue.h"
 #include "backends/tiered/tiered.h"
 #include "content/base/lock.h"
+#include "content/claims.h"
 
 #define TIERED_MAGIC 0x71e20001u
 
@@ -36,9 +37,14 @@ struct tiered {
 	struct holdings *holdings; /* NULL likewise */
 	int64_t commit_wait_ns;
 	bool exclusive;
-	struct meta *meta;             /* from the start on */
+	char *identity;
+	struct meta *meta; /* from the start on */
+	/* Held while a blob gets its bytes in `fast` or loses them: whoever evicts looks whether it is behind
+	 * and removes it, and nobody must publish the same content in between. */
+	struct claims claims;
 	struct lock lock;              /* for what follows */
 	struct tiered_blob *open[256]; /* by digest: handles */
+	struct tiered_stage *stages;   /* open ones: stage.c's */
 };
 struct tiered *tiered_from(struct backend *b);
 

@@ -20,7 +20,8 @@ enum lock_rank {
 	RANK_CLAIMS,     /* content/claims.c: which digests are being changed */
 	RANK_INGEST,     /* content/ingest.c: what others may see of an open ingest */
 	RANK_BLOBS,      /* content/blobs.c: table of open blobs */
-	RANK_TIERED,     /* backends/tiered/: handles */
+	RANK_TIERED,     /* backends/tiered/: the table of handles */
+	RANK_HANDLE,     /* what one of them reads from */
 	RANK_FETCH,      /* its parts, as they call each other */
 	RANK_QUEUE,
 	RANK_CACHE,
