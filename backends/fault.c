@@ -1,4 +1,5 @@
 #include "backends/backends.h"
+#include "backends/fault_internal.h"
 #include "content/base/mem.h"
 
 #include <errno.h>
@@ -6,16 +7,9 @@
 
 /* Every handle is wrapped, so that a fault can be planned for calls on handles, too. */
 
-#define FAULT_MAGIC 0xfa017001u
 #define FAULT_BLOB_MAGIC 0xfa017002u
 #define FAULT_STAGE_MAGIC 0xfa017003u
 
-struct fault {
-	struct backend base;
-	unsigned magic;
-	struct backend *inner; /* owned */
-	struct fault_plan *plan;
-};
 struct fault_blob {
 	struct blob base;
 	unsigned magic;
@@ -27,7 +21,7 @@ struct fault_stage {
 	struct stage *inner; /* owned */
 };
 
-static struct fault *fault_from(struct backend *b)
+struct fault *fault_from(struct backend *b)
 {
 	struct fault *f = CONTAINER_OF(b, struct fault, base);
 
@@ -81,7 +75,7 @@ static int fault_fail(struct fault *f, const char *what, struct stow_err *err)
 	return stow_fail(err, code == STOW_OK ? STOW_INTERNAL : code, "planned fault in %s", what);
 }
 
-static int fault_check(struct fault *f, enum fault_op op, const char *what, struct stow_err *err)
+int fault_check(struct fault *f, enum fault_op op, const char *what, struct stow_err *err)
 {
 	return fault_due(f, op) ? fault_fail(f, what, err) : 0;
 }
@@ -271,6 +265,33 @@ static int fault_stage_scan(struct backend *b, backend_stage_visit *visit, void 
 	return backend_stage_scan(f->inner, visit, arg, err);
 }
 
+static void fault_start(struct backend *b, struct meta *m)
+{
+	backend_start(fault_from(b)->inner, m);
+}
+
+static void fault_stop(struct backend *b)
+{
+	backend_stop(fault_from(b)->inner);
+}
+
+static void fault_recorded(struct backend *b, const struct digest *d, bool commit)
+{
+	backend_recorded(fault_from(b)->inner, d, commit);
+}
+
+static void fault_touch(struct backend *b, const struct digest *d)
+{
+	backend_touch(fault_from(b)->inner, d);
+}
+
+static int fault_space(struct backend *b, uint64_t *ret_free, uint64_t *ret_total, struct stow_err *err)
+{
+	struct backend *inner = fault_from(b)->inner;
+
+	return inner->ops->space(inner, ret_free, ret_total, err);
+}
+
 static const struct backend_ops fault_ops = {
 	.name = "fault",
 	.free = fault_free,
@@ -290,6 +311,10 @@ static const struct backend_ops fault_ops = {
 	.stage_close = fault_stage_close,
 	.stage_discard = fault_stage_discard,
 	.stage_scan = fault_stage_scan,
+	.start = fault_start,
+	.stop = fault_stop,
+	.recorded = fault_recorded,
+	.touch = fault_touch,
 };
 
 int fault_new(struct backend *inner, struct fault_plan *plan, struct backend **ret_b, struct stow_err *err)
@@ -297,7 +322,11 @@ int fault_new(struct backend *inner, struct fault_plan *plan, struct backend **r
 	struct fault *f = x_calloc(1, sizeof(*f));
 
 	(void)err; /* nothing here can fail; the signature is that of every backend's maker */
-	f->base = (struct backend){ .ops = &fault_ops, .remote = inner->remote };
+	f->ops = fault_ops;
+	if (inner->ops->space != NULL)
+		f->ops.space = fault_space;
+	f->ops.behind = fault_behind_of(inner);
+	f->base = (struct backend){ .ops = &f->ops, .remote = inner->remote };
 	f->magic = FAULT_MAGIC;
 	f->inner = inner;
 	f->plan = plan;

@@ -1,7 +1,8 @@
 #include "content/base/mem.h"
 
 #include "backends/backends.h"
-#include "content/base/lock.h"
+#include "backends/mem_internal.h"
+#include "content/base/clock.h"
 
 #include <inttypes.h>
 
@@ -9,30 +10,9 @@
  * change once they are in the table, so its readers need no lock. A stage's bytes belong to its one
  * user until they are published. */
 
-#define MEM_MAGIC 0x3e3001u
 #define MEM_BLOB_MAGIC 0x3e3002u
 #define MEM_STAGE_MAGIC 0x3e3003u
 
-enum { MEM_BUCKETS = 256 };
-
-struct bytes {
-	atomic_uint refs;
-	uint8_t *p;
-	size_t len, cap;
-};
-struct entry { /* a finished blob, or a stage that is open or kept */
-	struct entry *next;
-	struct digest digest;
-	char name[STAGE_NAME_LEN + 1];
-	struct bytes *bytes;
-};
-struct mem {
-	struct backend base;
-	unsigned magic;
-	struct lock lock; /* the tables' */
-	struct entry *blobs[MEM_BUCKETS];
-	struct entry *stages;
-};
 struct mem_blob {
 	struct blob base;
 	unsigned magic;
@@ -46,7 +26,7 @@ struct mem_stage {
 	bool sealed;
 };
 
-static struct mem *mem_from(struct backend *b)
+struct mem *mem_from(struct backend *b)
 {
 	struct mem *m = CONTAINER_OF(b, struct mem, base);
 
@@ -130,6 +110,40 @@ static int fail_no_stage(const char *name, struct stow_err *err)
 	return stow_fail(err, STOW_NOT_FOUND, "stage %s: not found", name);
 }
 
+static struct blob_stat stat_of(const struct entry *e)
+{
+	return (struct blob_stat){
+		.size = e->bytes->len,
+		.modified_ns = e->modified_ns,
+		.used_ns = e->used_ns,
+	};
+}
+
+/* At the place where blob_find_locked() has found none. */
+static void blob_add_locked(struct entry **at, const struct digest *d, struct bytes *bytes)
+{
+	*at = x_calloc(1, sizeof(**at));
+	(*at)->digest = *d;
+	(*at)->modified_ns = (*at)->used_ns = clock_wall_ns();
+	(*at)->bytes = bytes;
+}
+
+void mem_put(struct mem *m, const struct digest *d, void *p, size_t n, bool replace)
+{
+	struct bytes *bytes = x_calloc(1, sizeof(*bytes));
+	LOCK_SCOPE(&m->lock);
+	struct entry **at = blob_find_locked(m, d);
+
+	*bytes = (struct bytes){ .refs = 1, .p = p, .len = n, .cap = n };
+	if (*at != NULL && !replace) {
+		bytes_unref(bytes);
+		return;
+	}
+	if (*at != NULL)
+		entry_drop(at);
+	blob_add_locked(blob_find_locked(m, d), d, bytes);
+}
+
 static void mem_free(struct backend *b)
 {
 	struct mem *m = mem_from(b);
@@ -140,6 +154,7 @@ static void mem_free(struct backend *b)
 	}
 	while (m->stages != NULL)
 		entry_drop(&m->stages);
+	mem_behind_free(m);
 	lock_destroy(&m->lock);
 	FREE_OBJ(m);
 }
@@ -152,7 +167,7 @@ static int mem_stat(struct backend *b, const struct digest *d, struct blob_stat 
 
 	if (e == NULL)
 		return fail_no_blob(d, err);
-	*ret_st = (struct blob_stat){ .size = e->bytes->len };
+	*ret_st = stat_of(e);
 	return 0;
 }
 
@@ -220,7 +235,7 @@ static int mem_scan(struct backend *b, backend_blob_visit *visit, void *arg, str
 	for (int i = 0; i < MEM_BUCKETS; i++) {
 		for (const struct entry *e = m->blobs[i]; e != NULL; e = e->next) {
 			seen = x_reallocarray(seen, n + 1, sizeof(*seen));
-			seen[n++] = (struct seen){ .digest = e->digest, .st.size = e->bytes->len };
+			seen[n++] = (struct seen){ .digest = e->digest, .st = stat_of(e) };
 		}
 	}
 	lock_release(&m->lock);
@@ -335,11 +350,8 @@ static int mem_stage_publish(struct stage *st, const struct digest *d, struct st
 	assert(!ms->sealed);
 	if (*stage == NULL)
 		return fail_no_stage(ms->name, err);
-	if (*blob == NULL) {
-		*blob = x_calloc(1, sizeof(**blob));
-		(*blob)->digest = *d;
-		(*blob)->bytes = bytes_ref(ms->bytes);
-	}
+	if (*blob == NULL)
+		blob_add_locked(blob, d, bytes_ref(ms->bytes));
 	entry_drop(stage);
 	ms->sealed = true;
 	return 0;
@@ -384,6 +396,16 @@ static int mem_stage_scan(struct backend *b, backend_stage_visit *visit, void *a
 	return 0;
 }
 
+static void mem_touch(struct backend *b, const struct digest *d)
+{
+	struct mem *m = mem_from(b);
+	LOCK_SCOPE(&m->lock);
+	struct entry *e = *blob_find_locked(m, d);
+
+	if (e != NULL)
+		e->used_ns = clock_wall_ns();
+}
+
 static const struct backend_ops mem_ops = {
 	.name = "mem",
 	.free = mem_free,
@@ -403,6 +425,8 @@ static const struct backend_ops mem_ops = {
 	.stage_close = mem_stage_close,
 	.stage_discard = mem_stage_discard,
 	.stage_scan = mem_stage_scan,
+	.touch = mem_touch,
+	.behind = &mem_behind_ops,
 };
 
 int mem_new(struct backend **ret_b, struct stow_err *err)

@@ -113,6 +113,7 @@ static void start(struct daemon *d)
 	d->pool = pool_new("worker", worker_threads(c));
 	d->syncers = pool_new("sync", SYNC_THREADS);
 	store_use_pool(d->store, d->syncers);
+	store_start(d->store);
 	d->upkeep = upkeep_start(d->store, c->stale_ingest_after);
 	d->server = server_start(&(struct server_options){
 		.store = d->store,
@@ -171,6 +172,8 @@ static void stop(struct daemon *d)
 	sigdelset(&d->signals, SIGHUP);
 	sigprocmask(SIG_UNBLOCK, &d->signals, NULL);
 	server_drain(d->server, d->conf->grpc.drain_timeout);
+	/* Whoever waits for the network still, on a worker, is told that it has ended. */
+	store_stop(d->store);
 	upkeep_stop(d->upkeep);
 	pool_free(d->pool); /* its last jobs may still be inside gRPC */
 	server_free(d->server);

@@ -90,8 +90,8 @@ int store_delete(struct store *s, const struct digest *d, struct stow_err *err)
 	if (backend_remove(s->backend, d, err) == 0 || (listed && err->code == STOW_NOT_FOUND))
 		return 0;
 	/* It may well be there still, and who collects garbage looks for it in the list. */
-	if (listed)
-		(void)!meta_blob_add(s->meta, &info, NULL, false, &ignored);
+	if (listed && meta_blob_add(s->meta, &info, NULL, false, &ignored) == 0)
+		backend_recorded(s->backend, d, false);
 	return -1;
 }
 
@@ -155,6 +155,14 @@ struct open_blob *store_read_begin_now(struct store *s, const struct digest *d)
 	return blobs_get(&s->blobs, d);
 }
 
+/* Whether a failure means that there are no such bytes. Behind a tiered backend there is another's word for
+ * them, and what this node needs is the blob: without its row it is pulled again. Damaged bytes of our own
+ * disk are a person's business (`stowage verify`). */
+static bool is_gone(const struct store *s, const struct stow_err *err)
+{
+	return err->code == STOW_NOT_FOUND || (s->backend->tiered && err->code == STOW_DATA_LOSS);
+}
+
 /* The database promised bytes that are not there: the row goes, so that they can be pulled again. */
 static int forget_missing(struct store *s, const struct digest *d, struct stow_err *err)
 {
@@ -196,7 +204,7 @@ int store_read_begin(struct store *s, const struct digest *d, struct open_blob *
 		return -1;
 	claim_take(&s->claims, &claim, d);
 	if (backend_open(s->backend, d, &blob, err) < 0)
-		return err->code == STOW_NOT_FOUND ? forget_missing(s, d, err) : -1;
+		return is_gone(s, err) ? forget_missing(s, d, err) : -1;
 	if (blob->size != info.size) {
 		digest_format(d, text);
 		return stow_fail(err, STOW_DATA_LOSS, "content %s: %llu bytes are stored, %llu were recorded",
@@ -216,11 +224,7 @@ int store_read(struct store *s, struct open_blob *b, void *to, size_t n, uint64_
 {
 	if (blob_pread(b->blob, to, n, off, flags, ret_n, err) == 0)
 		return 0;
-	/* Behind a tiered backend there is another's word for it, and what this node needs is the blob:
-	 * without the row it is pulled again. Bytes of our own disk are a person's business (`stowage
-	 * verify`). */
-	if (s->backend->tiered && !(flags & BACKEND_READ_NOWAIT) &&
-	    (err->code == STOW_DATA_LOSS || err->code == STOW_NOT_FOUND)) {
+	if (s->backend->tiered && !(flags & BACKEND_READ_NOWAIT) && is_gone(s, err)) {
 		blobs_drop(&s->blobs, &b->digest);
 		return forget_missing(s, &b->digest, err);
 	}

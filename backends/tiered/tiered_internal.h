@@ -1,6 +1,7 @@
 /* What the backend's parts are, and where each is told of the others.
  *
- *   tiered.c    the table: blobs and their handles, start and end
+ *   tiered.c    the table, start and end
+ *   blob.c      handles on blobs
  *   stage.c     stages: one of `fast`, and a sending beside it
  *   tier.c      the storages behind, and their circuits
  *   lookup.c    who behind has a blob
@@ -22,8 +23,11 @@
 #include "backends/tiered/tiered.h"
 #include "content/base/lock.h"
 #include "content/claims.h"
+#include "content/meta.h"
 
 #define TIERED_MAGIC 0x71e20001u
+
+enum { TIERED_BUCKETS = 256 };
 
 struct tiered {
 	struct backend base;
@@ -38,15 +42,28 @@ struct tiered {
 	int64_t commit_wait_ns;
 	bool exclusive;
 	char *identity;
+	bool stopped;
 	struct meta *meta; /* from the start on */
 	/* Held while a blob gets its bytes in `fast` or loses them: whoever evicts looks whether it is behind
 	 * and removes it, and nobody must publish the same content in between. */
 	struct claims claims;
-	struct lock lock;              /* for what follows */
-	struct tiered_blob *open[256]; /* by digest: handles */
-	struct tiered_stage *stages;   /* open ones: stage.c's */
+	struct lock lock;                         /* for what follows */
+	struct tiered_blob *open[TIERED_BUCKETS]; /* handles, by digest */
+	struct tiered_stage *stages;              /* open ones: stage.c's */
 };
 struct tiered *tiered_from(struct backend *b);
+
+/* The slots of the table that blob.c fills; their promises are those of struct backend_ops. */
+int tiered_open(struct backend *b, const struct digest *d, struct blob **ret_blob, struct stow_err *err);
+void tiered_close(struct blob *blob);
+int tiered_pread(struct blob *blob, void *to, size_t n, uint64_t off, unsigned flags, size_t *ret_n,
+		 struct stow_err *err);
+/* Whether somebody reads the blob, or did a moment ago. */
+bool tiered_is_read(struct tiered *t, const struct digest *d);
+/* The blob's handles give up the bytes in `fast`; they open it anew when they are read. */
+void tiered_give_up(struct tiered *t, const struct digest *d);
+/* The blob loses its bytes in `fast`, and the cache hears of it; the caller holds the claim. */
+int tiered_drop_fast(struct tiered *t, const struct digest *d, struct stow_err *err);
 
 /* The slots of the table that stage.c fills; their promises are those of struct backend_ops. */
 int tiered_stage_create(struct backend *b, const char *name, const struct stage_hint *hint,

@@ -2,6 +2,7 @@
 #include "backends/backends.h"
 #include "content/base/clock.h"
 #include "content/base/mem.h"
+#include "content/behind.h"
 #include "tests/suite/suite.h"
 
 static struct {
@@ -13,7 +14,24 @@ static struct {
 	struct digest d, other; /* of the blob; of none */
 	struct stage *made;     /* what a call has given us */
 	struct blob *opened;
+	struct sending *sending; /* of 3 bytes */
+	struct sending *begun;   /* what a call has given us */
+	struct buf note;
 } env;
+
+static int read_source(void *arg, uint64_t off, void *to, size_t n, struct stow_err *err)
+{
+	(void)arg;
+	(void)off;
+	(void)err;
+	memset(to, 'x', n);
+	return 0;
+}
+
+static const struct behind_ops *behind(void)
+{
+	return env.b->ops->behind;
+}
 
 static int setup(void **state)
 {
@@ -35,6 +53,11 @@ static int setup(void **state)
 	env.kept = new_name();
 	expect_ok(backend_stage_create(env.b, env.kept.s, NULL, &kept, &err), &err);
 	stage_close(kept);
+	expect_ok(behind()->send_open(env.b, new_name().s, &(struct stage_hint){ 0 }, 0, read_source, NULL,
+				      &env.sending, &err),
+		  &err);
+	expect_ok(behind()->note_put(env.b, "there", "abc", 3, 0, &err), &err);
+	buf_init(&env.note, 100);
 	return 0;
 }
 
@@ -45,6 +68,10 @@ static int teardown(void **state)
 	blob_close(env.opened);
 	stage_close(env.st);
 	stage_close(env.made);
+	behind()->send_close(env.sending, false);
+	if (env.begun != NULL)
+		behind()->send_close(env.begun, false);
+	buf_free(&env.note);
 	backend_free(env.b);
 	return 0;
 }
@@ -64,6 +91,41 @@ static int no_stage(void *arg, const char *name, struct stow_err *err)
 	(void)name;
 	(void)err;
 	return 0;
+}
+
+static int no_note(void *arg, const char *name, uint64_t size, int64_t modified_ns, struct stow_err *err)
+{
+	(void)arg;
+	(void)name;
+	(void)size;
+	(void)modified_ns;
+	(void)err;
+	return 0;
+}
+
+/* call() for the operations of content/behind.h. */
+static int call_behind(enum fault_op op, struct stow_err *err)
+{
+	struct stage_hint hint = { 0 };
+	struct blob_stat st;
+
+	if (op == FAULT_LOOK)
+		return behind()->look(env.b, &env.d, &st, err);
+	if (op == FAULT_SEND_OPEN)
+		return behind()->send_open(env.b, new_name().s, &hint, 0, read_source, NULL, &env.begun, err);
+	if (op == FAULT_SEND_REWIND)
+		return behind()->send_rewind(env.sending, err);
+	if (op == FAULT_SEND_MOVE)
+		return behind()->send_move(env.sending, new_name().s, read_source, NULL, err);
+	if (op == FAULT_SEND_FINISH)
+		return behind()->send_finish(env.sending, &env.other, 3, 0, err);
+	if (op == FAULT_NOTE_PUT)
+		return behind()->note_put(env.b, "new", "a", 1, 0, err);
+	if (op == FAULT_NOTE_GET)
+		return behind()->note_get(env.b, "there", &env.note, err);
+	if (op == FAULT_NOTE_REMOVE)
+		return behind()->note_remove(env.b, "there", err);
+	return behind()->note_scan(env.b, "", no_note, NULL, err);
 }
 
 /* One call of the operation, which succeeds where no fault is planned, once at least. */
@@ -103,6 +165,16 @@ static int call(enum fault_op op, struct stow_err *err)
 		return backend_stage_discard(env.b, env.kept.s, err);
 	case FAULT_STAGE_SCAN:
 		return backend_stage_scan(env.b, no_stage, NULL, err);
+	case FAULT_LOOK:
+	case FAULT_SEND_OPEN:
+	case FAULT_SEND_REWIND:
+	case FAULT_SEND_MOVE:
+	case FAULT_SEND_FINISH:
+	case FAULT_NOTE_PUT:
+	case FAULT_NOTE_GET:
+	case FAULT_NOTE_REMOVE:
+	case FAULT_NOTE_SCAN:
+		return call_behind(op, err);
 	case FAULT_OP_COUNT:
 		break;
 	}

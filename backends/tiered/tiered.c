@@ -1,0 +1,387 @@
+#include "backends/tiered/tiered.h"
+
+#include "backends/tiered/tiered_internal.h"
+#include "content/base/clock.h"
+#include "content/base/log.h"
+#include "content/base/mem.h"
+
+struct tiered *tiered_from(struct backend *b)
+{
+	struct tiered *t = CONTAINER_OF(b, struct tiered, base);
+
+	CHECK_OBJ(t, TIERED_MAGIC);
+	return t;
+}
+
+/* --- what the parts are told of each other --- */
+
+static bool refused(void *arg, const struct digest *d)
+{
+	struct tiered *t = arg;
+
+	return t->holdings != NULL && holdings_refused(t->holdings, d);
+}
+
+static bool cache_keep(void *arg, const struct digest *d)
+{
+	struct tiered *t = arg;
+
+	return tiered_is_read(t, d) || fetch_is_coming(t->fetches, d);
+}
+
+/* In this order: nobody can publish the blob while the claim is held; so if it is behind now, what is removed
+ * is not the only copy, and if a COMMIT comes afterwards, it brings its own. */
+static int cache_evict(void *arg, const struct digest *d, struct stow_err *err)
+{
+	CLEANUP(claim_release) struct claim claim = { 0 };
+	struct tiered *t = arg;
+
+	claim_take(&t->claims, &claim, d);
+	if (cache_keep(t, d) || meta_remote_get(t->meta, d, NULL, err) < 0)
+		return stow_fail(err, STOW_FAILED_PRECONDITION, "it is wanted here");
+	tiered_give_up(t, d);
+	return backend_remove(t->fast, d, err);
+}
+
+/* What got behind may be evicted from now on. */
+static void queue_done(void *arg, const struct digest *d UNUSED)
+{
+	struct tiered *t = arg;
+
+	cache_added(t->cache, 0);
+}
+
+static void queue_lost(void *arg, const struct digest *d)
+{
+	CLEANUP(claim_release) struct claim claim = { 0 };
+	struct tiered *t = arg;
+	struct stow_err err;
+	struct blob_stat st;
+
+	/* It may have come back, by a Delete and another COMMIT. */
+	claim_take(&t->claims, &claim, d);
+	if (backend_stat(t->fast, d, &st, &err) < 0 && err.code == STOW_NOT_FOUND &&
+	    meta_blob_delete(t->meta, d, &err) == 0)
+		holdings_changed(t->holdings);
+}
+
+/* --- start and end --- */
+
+/* What was known to be behind is of another storage, or has been collected from there. */
+static int forget_all(struct tiered *t, const char *identity, bool *ret_emptied, struct stow_err *err)
+{
+	if (meta_remote_identity(t->meta, identity, ret_emptied, err) < 0)
+		return -1;
+	if (*ret_emptied)
+		lookup_clear(t->lookup);
+	return 0;
+}
+
+/* Two changes of the identity: whatever happens between them, the table is empty at the next start. */
+static void taken_for_dead(void *arg)
+{
+	struct tiered *t = arg;
+	struct stow_err err;
+	bool emptied;
+
+	if (forget_all(t, "", &emptied, &err) < 0 || forget_all(t, t->identity, &emptied, &err) < 0)
+		log_error("forgetting what is behind failed", LOG_S("error", err.msg));
+	queue_flush(t->queue);
+}
+
+static void tiered_start(struct backend *b, struct meta *m)
+{
+	struct tiered *t = tiered_from(b);
+	struct stow_err err;
+	bool emptied;
+
+	t->meta = m;
+	/* Not knowing what is behind, nothing must be evicted; and so on. */
+	if (forget_all(t, t->identity, &emptied, &err) < 0) {
+		log_error("the storage behind is left alone", LOG_S("error", err.msg));
+		return;
+	}
+	if (emptied)
+		log_warn("another storage is behind than before: each blob is looked for there",
+			 LOG_S("storage", t->tiers.v[0].name));
+	tiers_start(&t->tiers);
+	cache_start(t->cache, m);
+	fetches_start(t->fetches);
+	if (t->queue != NULL) {
+		holdings_start(t->holdings, m);
+		queue_start(t->queue, m);
+	}
+}
+
+/* The tiers first: whoever waits for the network is told that it has ended. */
+static void tiered_stop(struct backend *b)
+{
+	struct tiered *t = tiered_from(b);
+
+	if (t->stopped)
+		return;
+	t->stopped = true;
+	tiers_stop(&t->tiers);
+	lookup_stop(t->lookup);
+	if (t->queue != NULL) {
+		queue_stop(t->queue);
+		holdings_stop(t->holdings);
+	}
+	fetches_stop(t->fetches);
+	cache_stop(t->cache);
+}
+
+static void tiered_free(struct backend *b)
+{
+	struct tiered *t = tiered_from(b);
+
+	tiered_stop(b);
+	queue_free(t->queue);
+	fetches_free(t->fetches);
+	cache_free(t->cache);
+	lookup_free(t->lookup);
+	holdings_free(t->holdings);
+	tiers_free(&t->tiers);
+	backend_free(t->fast);
+	for (unsigned i = 0; i < TIERED_BUCKETS; i++)
+		assert(t->open[i] == NULL);
+	claims_destroy(&t->claims);
+	lock_destroy(&t->lock);
+	free(t->identity);
+	FREE_OBJ(t);
+}
+
+/* --- blobs --- */
+
+static int tiered_stat(struct backend *b, const struct digest *d, struct blob_stat *ret_st,
+		       struct stow_err *err)
+{
+	struct tiered *t = tiered_from(b);
+
+	if (backend_stat(t->fast, d, ret_st, err) == 0)
+		return 0;
+	if (err->code != STOW_NOT_FOUND || lookup_find(t->lookup, d, ret_st, NULL, err) < 0)
+		return -1;
+	ret_st->behind = true;
+	return 0;
+}
+
+int tiered_drop_fast(struct tiered *t, const struct digest *d, struct stow_err *err)
+{
+	struct blob_stat st;
+
+	if (backend_stat(t->fast, d, &st, err) < 0 || backend_remove(t->fast, d, err) < 0)
+		return -1;
+	cache_removed(t->cache, st.size);
+	return 0;
+}
+
+/* The object of a store that has the bucket for itself. */
+static int remove_behind(struct tiered *t, const struct digest *d, struct stow_err *err)
+{
+	struct tier *tier = &t->tiers.v[0];
+	int result;
+
+	if (!tier_usable(tier))
+		return stow_fail(err, STOW_UNAVAILABLE, "%s cannot be reached now", tier->name);
+	result = backend_remove(tier->backend, d, err);
+	tier_report(tier, result < 0 && err->code != STOW_NOT_FOUND ? err : NULL);
+	lookup_forget(t->lookup, d);
+	return result;
+}
+
+/* Behind first: what fails there leaves everything here. */
+static int tiered_remove(struct backend *b, const struct digest *d, struct stow_err *err)
+{
+	CLEANUP(claim_release) struct claim claim = { 0 };
+	struct tiered *t = tiered_from(b);
+	bool was_behind = false;
+
+	if (t->queue != NULL)
+		queue_cancel(t->queue, d);
+	fetch_cancel(t->fetches, d);
+	if (t->exclusive) {
+		was_behind = remove_behind(t, d, err) == 0;
+		if (!was_behind && err->code != STOW_NOT_FOUND)
+			return -1;
+	}
+	if (t->holdings != NULL)
+		holdings_changed(t->holdings);
+	claim_take(&t->claims, &claim, d);
+	if (tiered_drop_fast(t, d, err) == 0)
+		return 0;
+	return was_behind && err->code == STOW_NOT_FOUND ? 0 : -1;
+}
+
+static int tiered_scan(struct backend *b, backend_blob_visit *visit, void *arg, struct stow_err *err)
+{
+	return backend_scan(tiered_from(b)->fast, visit, arg, err);
+}
+
+static void prefetch_adopted(struct tiered *t, const struct digest *d)
+{
+	CLEANUP(blob_info_free) struct blob_info info = { 0 };
+	struct stow_err err;
+	struct blob_stat st;
+
+	if (backend_stat(t->fast, d, &st, &err) < 0 && meta_blob_get(t->meta, d, &info, &err) == 0)
+		fetch_prefetch(t->fetches, d, info.size);
+}
+
+static void tiered_recorded(struct backend *b, const struct digest *d, bool commit)
+{
+	struct tiered *t = tiered_from(b);
+	struct stow_err err;
+
+	if (t->meta == NULL) /* of a store that was not started: the next process finds it pending */
+		return;
+	if (t->holdings != NULL)
+		holdings_changed(t->holdings);
+	if (!commit && meta_remote_get(t->meta, d, NULL, &err) == 0) {
+		prefetch_adopted(t, d);
+		return;
+	}
+	if (t->queue == NULL)
+		return;
+	queue_recorded(t->queue, d);
+	if (commit && t->commit_wait_ns > 0 && t->commit_wait_ns < INT64_MAX)
+		(void)queue_wait(t->queue, d, clock_mono_ns() + t->commit_wait_ns);
+}
+
+/* --- what people ask --- */
+
+static int tiered_status(struct backend *b, struct fleet_status *ret_st, struct stow_err *err)
+{
+	struct tiered *t = tiered_from(b);
+	struct fleet_status st = { .n_behind = t->tiers.n };
+
+	if (t->queue != NULL && queue_status(t->queue, &st, err) < 0)
+		return -1;
+	cache_status(t->cache, &st);
+	fetch_status(t->fetches, &st);
+	for (size_t i = 0; i < t->tiers.n; i++)
+		tier_status(&t->tiers.v[i], &st.behind[i]);
+	*ret_st = st;
+	return 0;
+}
+
+static void tiered_flush(struct backend *b)
+{
+	struct tiered *t = tiered_from(b);
+
+	if (t->queue != NULL)
+		queue_flush(t->queue);
+}
+
+static const struct fleet_ops tiered_fleet_ops = {
+	.status = tiered_status,
+	.flush = tiered_flush,
+};
+
+static const struct backend_ops tiered_ops = {
+	.name = "tiered",
+	.free = tiered_free,
+	.stat = tiered_stat,
+	.open = tiered_open,
+	.close = tiered_close,
+	.pread = tiered_pread,
+	.remove = tiered_remove,
+	.scan = tiered_scan,
+	.stage_create = tiered_stage_create,
+	.stage_resume = tiered_stage_resume,
+	.stage_write = tiered_stage_write,
+	.stage_truncate = tiered_stage_truncate,
+	.stage_sync = tiered_stage_sync,
+	.stage_pread = tiered_stage_pread,
+	.stage_publish = tiered_stage_publish,
+	.stage_close = tiered_stage_close,
+	.stage_discard = tiered_stage_discard,
+	.stage_scan = tiered_stage_scan,
+	.start = tiered_start,
+	.stop = tiered_stop,
+	.recorded = tiered_recorded,
+	.fleet = &tiered_fleet_ops,
+};
+
+/* --- making one --- */
+
+static void make_parts(struct tiered *t, const struct tiered_options *o)
+{
+	tiers_init(&t->tiers, o->behind, o->names, o->n_behind, o->writable);
+	t->lookup = lookup_new(&t->tiers, o->info_timeout_ns, refused, t);
+	t->cache = cache_new(&(struct cache_options){
+		.fast = o->fast,
+		.max_size = o->max_size,
+		.min_free = o->min_free,
+		.keep = cache_keep,
+		.evict = cache_evict,
+		.arg = t,
+	});
+	t->fetches = fetches_new(&(struct fetches_options){
+		.fast = o->fast,
+		.tiers = &t->tiers,
+		.lookup = t->lookup,
+		.cache = t->cache,
+		.prefetch = o->prefetch,
+	});
+	if (!o->writable)
+		return;
+	t->holdings = holdings_new(&(struct holdings_options){
+		.tier = &t->tiers.v[0],
+		.interval_ns = o->claim_interval_ns,
+		.grace_ns = o->claim_grace_ns,
+		.forgotten = taken_for_dead,
+		.arg = t,
+	});
+	t->queue = queue_new(&(struct queue_options){
+		.fast = o->fast,
+		.tiers = &t->tiers,
+		.lookup = t->lookup,
+		.uploads = o->uploads,
+		.bandwidth = o->upload_bandwidth,
+		.recheck_every_ns = o->recheck_every_ns,
+		.refused = refused,
+		.done = queue_done,
+		.lost = queue_lost,
+		.arg = t,
+	});
+}
+
+static bool behind_is_fit(const struct tiered_options *o, struct stow_err *err)
+{
+	assert(o->n_behind > 0 && o->n_behind <= FLEET_BEHIND_MAX);
+	for (size_t i = 0; i < o->n_behind; i++) {
+		const struct behind_ops *ops = o->behind[i]->ops->behind;
+
+		if (ops == NULL || (i == 0 && o->writable && ops->send_open == NULL)) {
+			stow_fail(err, STOW_UNIMPLEMENTED, "%s: a %s backend cannot stand behind another one",
+				  o->names[i], o->behind[i]->ops->name);
+			return false;
+		}
+	}
+	return true;
+}
+
+int tiered_new(const struct tiered_options *o, struct backend **ret_b, struct stow_err *err)
+{
+	struct tiered *t;
+
+	if (!behind_is_fit(o, err)) {
+		for (size_t i = 0; i < o->n_behind; i++)
+			backend_free(o->behind[i]);
+		backend_free(o->fast);
+		return -1;
+	}
+	t = x_calloc(1, sizeof(*t));
+	t->base = (struct backend){ .ops = &tiered_ops, .tiered = true };
+	t->magic = TIERED_MAGIC;
+	t->fast = o->fast;
+	t->commit_wait_ns = o->commit_wait_ns;
+	t->exclusive = o->writable && o->exclusive;
+	t->identity = x_strdup(o->identity);
+	claims_init(&t->claims);
+	lock_init(&t->lock, RANK_TIERED);
+	make_parts(t, o);
+	*ret_b = &t->base;
+	return 0;
+}
