@@ -42,13 +42,13 @@ struct queue_options {
 	/* A blob has got behind, or was found there: it may be evicted from here. May be NULL. No lock held.
 	 */
 	void (*done)(void *arg, const struct digest *d);
-	/* A blob has bytes nowhere: its row is about to go. No lock held. May be NULL. */
+	/* A blob has bytes nowhere: its row is to go, unless that has changed. No lock held. May be NULL. */
 	void (*lost)(void *arg, const struct digest *d);
 	void *arg;
 };
 struct queue *queue_new(const struct queue_options *o);
-/* The threads begin, and the database is walked on one of them. What earlier processes have sent of blobs that
- * are not pending any more is given up. */
+/* The threads begin, and the database is walked on one of them. What earlier processes have sent of blobs
+ * that are not pending any more is given up. */
 void queue_start(struct queue *q, struct meta *m);
 /* After tiers_stop(). What is under way ends; its records stay for the next process. */
 void queue_stop(struct queue *q);

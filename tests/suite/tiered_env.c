@@ -43,7 +43,10 @@ static void kept_free(struct backend *b)
 
 void fleet_make(struct fleet *f)
 {
-	*f = (struct fleet){ .bucket = kept_new() };
+	struct stow_err err;
+
+	*f = (struct fleet){ 0 };
+	expect_ok(mem_new(&f->bucket, &err), &err);
 	if (!getenv("TMPDIR") && access("/dev/shm", W_OK) == 0)
 		setenv("TMPDIR", "/dev/shm", 1);
 	for (int i = 0; i < NODES; i++) {
@@ -70,13 +73,15 @@ void fleet_remove(struct fleet *f)
 		kept_free(f->node[i].disk);
 		temp_dir_remove(f->node[i].dir);
 	}
-	kept_free(f->bucket);
-	kept_free(f->source);
+	backend_free(TAKE(f->bucket));
+	backend_free(TAKE(f->source));
 }
 
 void fleet_add_source(struct fleet *f)
 {
-	f->source = kept_new();
+	struct stow_err err;
+
+	expect_ok(mem_new(&f->source, &err), &err);
 }
 
 void node_start(struct fleet *f, int i)
@@ -90,11 +95,11 @@ void node_start(struct fleet *f, int i)
 	expect_ok(fault_new(n->disk, &n->disk_plan, &o.fast, &err), &err);
 	if (o.writable) {
 		o.names[o.n_behind] = "the bucket";
-		expect_ok(fault_new(f->bucket, &n->net_plan, &o.behind[o.n_behind++], &err), &err);
+		expect_ok(fault_new(mem_share(f->bucket), &n->net_plan, &o.behind[o.n_behind++], &err), &err);
 	}
 	if (f->source != NULL) {
 		o.names[o.n_behind] = "the source";
-		o.behind[o.n_behind++] = f->source;
+		o.behind[o.n_behind++] = mem_share(f->source);
 	}
 	expect_ok(tiered_new(&o, &so.backend, &err), &err);
 	expect_ok(store_open(&so, &n->store, &opened, &err), &err);
