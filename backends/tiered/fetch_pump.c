@@ -87,55 +87,6 @@ int fetch_from_behind(struct fetches *fs, struct held *source, void *to, size_t 
 	return 0;
 }
 
-/* Asks the storages in their order, the one that is known to have it first. */
-static int open_behind(const struct fetch *f, size_t *ret_at, struct blob **ret_blob, struct stow_err *err)
-{
-	struct fetches *fs = f->home;
-	struct tiers *t = fs->o.tiers;
-	struct blob_stat st;
-	char text[DIGEST_STR_MAX];
-	bool unasked = false, bad = false;
-	struct stow_err e = { 0 };
-	size_t first = 0;
-
-	digest_format(&f->digest, text);
-	if (lookup_known(fs->o.lookup, &f->digest, &st, &first, &e) < 0)
-		first = 0;
-	for (size_t k = 0; k < t->n; k++) {
-		size_t i = k == 0 ? first : k <= first ? k - 1 : k;
-		struct blob *blob;
-
-		if (lookup_is_bad(fs->o.lookup, &f->digest, i)) {
-			bad = true;
-		} else if (!tier_usable(&t->v[i])) {
-			unasked = true;
-			(void)stow_fail(err, STOW_UNAVAILABLE, "%s: %s cannot be reached", text,
-					t->v[i].name);
-		} else if (backend_open(t->v[i].backend, &f->digest, &blob, &e) < 0) {
-			tier_report(&t->v[i], &e);
-			bad = bad || e.code == STOW_DATA_LOSS;
-			if (e.code != STOW_NOT_FOUND && e.code != STOW_DATA_LOSS) {
-				unasked = true;
-				(void)stow_fail(err, STOW_UNAVAILABLE, "%s: %s", t->v[i].name, e.msg);
-			}
-		} else {
-			tier_report(&t->v[i], NULL);
-			if (!f->opened || f->size == blob->size) {
-				*ret_at = i;
-				*ret_blob = blob;
-				return 0;
-			}
-			blob_close(blob); /* one of the two is wrong, and which one only its end will tell */
-			bad = true;
-		}
-	}
-	if (unasked)
-		return -1;
-	lookup_forget(fs->o.lookup, &f->digest);
-	return bad ? stow_fail(err, STOW_DATA_LOSS, "%s: where it is, its bytes are wrong", text)
-		   : stow_fail(err, STOW_NOT_FOUND, "%s: no storage has it", text);
-}
-
 static struct held *held_new(void)
 {
 	struct held *h = x_calloc(1, sizeof(*h));
@@ -144,60 +95,143 @@ static struct held *held_new(void)
 	return h;
 }
 
-/* The fetch goes on, or begins: with one who has the blob, unless it has come here in another way. */
+/* Asks one storage. NULL: *err says why, NOT_FOUND and DATA_LOSS of the blob, UNAVAILABLE of the storage. */
+static struct held *open_at(const struct fetch *f, size_t at, struct stow_err *err)
+{
+	struct fetches *fs = f->home;
+	struct tier *t = &fs->o.tiers->v[at];
+	struct held *h;
+	struct blob *blob;
+
+	if (lookup_is_bad(fs->o.lookup, &f->digest, at)) {
+		(void)stow_fail(err, STOW_DATA_LOSS, "known to be wrong");
+		return NULL;
+	}
+	if (!tier_usable(t)) {
+		(void)stow_fail(err, STOW_UNAVAILABLE, "%s cannot be reached", t->name);
+		return NULL;
+	}
+	if (backend_open(t->backend, &f->digest, &blob, err) < 0) {
+		tier_report(t, err);
+		(void)stow_wrap(err, "%s", t->name);
+		if (err->code != STOW_NOT_FOUND && err->code != STOW_DATA_LOSS)
+			err->code = STOW_UNAVAILABLE;
+		return NULL;
+	}
+	tier_report(t, NULL);
+	if (f->opened && f->size != blob->size) {
+		/* One of the two is wrong; the one that was there first is to be finished. */
+		(void)stow_fail(err, STOW_DATA_LOSS, "%s: %llu bytes instead of %llu", t->name,
+				(unsigned long long)blob->size, (unsigned long long)f->size);
+		blob_close(blob);
+		return NULL;
+	}
+	h = held_new();
+	h->blob = blob;
+	h->at = at;
+	return h;
+}
+
+/* Asks the storages in their order, the one that is known to have it first. */
+static struct held *open_behind(const struct fetch *f, struct stow_err *err)
+{
+	struct fetches *fs = f->home;
+	struct blob_stat st;
+	char text[DIGEST_STR_MAX];
+	bool unasked = false, bad = false;
+	struct stow_err e;
+	size_t first = 0;
+
+	if (lookup_known(fs->o.lookup, &f->digest, &st, &first, &e) < 0)
+		first = 0;
+	for (size_t k = 0; k < fs->o.tiers->n; k++) {
+		struct held *h = open_at(f, k == 0 ? first : k <= first ? k - 1 : k, &e);
+
+		if (h != NULL)
+			return h;
+		bad = bad || e.code == STOW_DATA_LOSS;
+		if (e.code == STOW_UNAVAILABLE) {
+			unasked = true;
+			*err = e;
+		}
+	}
+	if (unasked)
+		return NULL;
+	lookup_forget(fs->o.lookup, &f->digest);
+	digest_format(&f->digest, text);
+	if (bad)
+		(void)stow_fail(err, STOW_DATA_LOSS, "%s: where it is, its bytes are wrong", text);
+	else
+		(void)stow_fail(err, STOW_NOT_FOUND, "%s: no storage has it", text);
+	return NULL;
+}
+
+/* One behind has the blob. */
+static void take_source_locked(struct fetch *f, struct held *h)
+{
+	if (f->streamed && f->at != h->at) {
+		struct stow_err err;
+
+		/* What its hash says of the first storage it does not say of this one. */
+		(void)stow_fail(&err, STOW_UNAVAILABLE, "it comes from another storage now");
+		fetch_end_locked(f, FETCH_FAILED, &err, false);
+		return;
+	}
+	f->mixed = f->mixed || (f->done > 0 && f->at != h->at);
+	f->at = h->at;
+	f->state = f->streamed ? FETCH_STREAMED : FETCH_COMING;
+	h->users++;
+	f->source = h;
+	if (f->opened)
+		return;
+	f->size = h->blob->size;
+	f->hash = hash_new((enum digest_alg)f->digest.alg);
+	f->opened = true;
+	f->progress_ns = clock_mono_ns();
+}
+
+/* It has come here in another way. Who has had bytes of it already, which nothing has proven, begins again.
+ */
+static void found_here_locked(struct fetch *f, uint64_t size)
+{
+	struct stow_err err;
+
+	(void)stow_fail(&err, STOW_UNAVAILABLE, "it has come here in another way");
+	if (f->opened) {
+		fetch_end_locked(f, FETCH_FAILED, &err, false);
+		return;
+	}
+	f->size = size;
+	f->opened = true;
+	fetch_end_locked(f, FETCH_GOOD, NULL, false);
+}
+
+/* The fetch goes on, or begins: with one who has the blob, unless it is here. */
 static void step_open(struct fetch *f)
 {
 	struct fetches *fs = f->home;
 	struct held *h = NULL;
 	struct blob_stat st;
-	struct blob *blob;
 	struct stow_err err;
-	size_t at;
-	bool here = backend_stat(fs->o.fast, &f->digest, &st, &err) == 0;
-	int result = here ? 0 : open_behind(f, &at, &blob, &err);
 
-	if (!here && result == 0) {
-		h = held_new();
-		h->blob = blob;
-		h->at = at;
+	if (backend_stat(fs->o.fast, &f->digest, &st, &err) == 0) {
+		LOCK_SCOPE(&fs->lock);
+		found_here_locked(f, st.size);
+		return;
 	}
+	h = open_behind(f, &err);
 	lock_take(&fs->lock);
-	if (fetch_ended(f)) {
-		lock_release(&fs->lock);
-		held_put(fs, h);
-		return;
-	}
-	if (h != NULL && f->streamed && f->at != at) {
-		/* What its hash says of the first storage it does not say of this one. */
-		(void)stow_fail(&err, STOW_UNAVAILABLE, "it comes from another storage now");
-		fetch_end_locked(f, FETCH_FAILED, &err, false);
-		lock_release(&fs->lock);
-		held_put(fs, h);
-		return;
-	}
-	if (h != NULL) {
-		f->mixed = f->mixed || (f->done > 0 && f->at != at);
-		f->source = h;
-		f->at = at;
-		f->state = f->streamed ? FETCH_STREAMED : FETCH_COMING;
-	}
-	if (h != NULL && !f->opened) {
-		f->size = blob->size;
-		f->hash = hash_new((enum digest_alg)f->digest.alg);
-		f->opened = true;
-		f->progress_ns = clock_mono_ns();
-	}
-	if (here) {
-		f->size = st.size;
-		f->opened = true;
-		fetch_end_locked(f, FETCH_GOOD, NULL, false);
-	} else if (result < 0 && err.code == STOW_UNAVAILABLE) {
+	if (fetch_ended(f))
+		; /* removed meanwhile */
+	else if (h != NULL)
+		take_source_locked(f, h);
+	else if (err.code == STOW_UNAVAILABLE)
 		fetch_break_locked(f, NULL, &err);
-	} else if (result < 0) {
+	else
 		fetch_end_locked(f, FETCH_FAILED, &err, false);
-	}
 	pthread_cond_broadcast(&f->change);
 	lock_release(&fs->lock);
+	held_put(fs, h);
 }
 
 /* Says that the stage is about to be changed: nobody ends the fetch meanwhile. False if it has ended. */
