@@ -58,3 +58,9 @@ void remote_s3_options(const struct conf_s3 *s, struct s3_options *ret_o)
 		.max_attempts = s->max_attempts,
 	};
 }
+
+void source_s3_options(const struct conf_source *s, struct s3_options *ret_o)
+{
+	assert(s->type == CONF_SOURCE_S3);
+	remote_s3_options(&s->s3, ret_o);
+}

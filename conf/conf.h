@@ -83,7 +83,8 @@ struct conf_s3 {
 	unsigned max_attempts;
 };
 
-/* A place to read blobs from. What its type has no use for is as by default. */
+/* A place to read blobs from; not one of struct conf_sources, where the configuration itself comes from. What
+ * its type has no use for is as by default. */
 struct conf_source {
 	enum conf_source_type type;
 	enum conf_layout layout;

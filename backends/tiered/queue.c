@@ -146,7 +146,6 @@ static void account(struct queue *q, struct entry *e, enum upload_end end, uint6
 		break;
 	}
 	note_error_locked(q, e, err);
-	e->ended++;
 	*ret_due_ns += backoff_ns(++e->failed, BACKOFF_MIN_NS);
 	pthread_cond_broadcast(&q->change);
 }
@@ -393,14 +392,12 @@ static bool useless_locked(struct queue *q)
 bool queue_wait(struct queue *q, const struct digest *d, int64_t until_mono_ns)
 {
 	struct entry *e;
-	unsigned ended;
 
 	lock_take(&q->lock);
 	e = queue_find_locked(q, d);
-	ended = e == NULL ? 0 : e->ended;
-	if (e != NULL && e->state == ENTRY_WAITING)
+	if (e != NULL && e->state == ENTRY_WAITING && e->failed == 0)
 		queue_hasten_locked(q, e, INT64_MIN);
-	while (e != NULL && e->ended == ended && !useless_locked(q)) {
+	while (e != NULL && (e->state == ENTRY_BUSY || e->failed == 0) && !useless_locked(q)) {
 		int64_t now = clock_mono_ns();
 
 		if (now >= until_mono_ns)

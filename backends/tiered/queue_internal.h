@@ -30,7 +30,6 @@ struct entry {
 	int64_t due_ns;     /* monotonic; of one that was never tried: when it was committed */
 	int64_t created_ns; /* wall clock */
 	unsigned failed;    /* uploads in a row */
-	unsigned ended;     /* failures in all, for who waits */
 	unsigned held;      /* others that look at it while they have not got the lock */
 	bool cancelled;     /* what is under way is of no use any more */
 	bool again;         /* it is wanted, whatever comes of what is under way */
