@@ -263,7 +263,7 @@ struct queue *queue_new(const struct queue_options *o)
 	q->magic = QUEUE_MAGIC;
 	q->o = *o;
 	q->behind = o->tiers->v[0].backend;
-	q->walk_ns = 0;
+	q->max = QUEUE_ENTRIES;
 	lock_init(&q->lock, RANK_QUEUE);
 	lock_cond_init(&q->change);
 	return q;

@@ -61,7 +61,8 @@ struct queue {
 	bool stopping;
 	struct entry *table[QUEUE_BUCKETS];
 	struct entry **heap; /* WAITING ones, by due_ns */
-	size_t n_heap, heap_cap, n;
+	size_t n_heap, heap_cap;
+	size_t n, max;       /* entries; QUEUE_ENTRIES, but for tests */
 	unsigned n_sendings; /* open, of WAITING ones */
 	unsigned uploading;
 	int64_t walk_ns;   /* monotonic: when the database is to be walked */

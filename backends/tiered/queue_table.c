@@ -24,7 +24,7 @@ struct entry *queue_table_add_locked(struct queue *q, const struct digest *d, in
 {
 	struct entry **at = bucket_of(q, d), *e;
 
-	if (q->n >= QUEUE_ENTRIES) {
+	if (q->n >= q->max) {
 		q->more = true;
 		return NULL;
 	}
@@ -47,7 +47,7 @@ void queue_table_remove_locked(struct queue *q, struct entry *e)
 		at = &(*at)->next;
 	*at = e->next;
 	q->n--;
-	if (q->more && q->n < QUEUE_ENTRIES / 2) {
+	if (q->more && q->n < q->max / 2) {
 		q->more = false;
 		q->walk_ns = 0;
 	}
