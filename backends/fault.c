@@ -1,14 +1,14 @@
-#include "backends/backends.h"
 #include "backends/fault_internal.h"
+#include "content/base/clock.h"
 #include "content/base/mem.h"
 
 #include <errno.h>
 #include <time.h>
 
-/* Every handle is wrapped, so that a fault can be planned for calls on handles, too. */
-
 #define FAULT_BLOB_MAGIC 0xfa017002u
 #define FAULT_STAGE_MAGIC 0xfa017003u
+
+/* Every handle is wrapped, so that a fault can be planned for calls on handles, too. */
 
 struct fault_blob {
 	struct blob base;
@@ -45,6 +45,14 @@ static struct fault_stage *fault_stage_from(struct stage *st)
 	return fs;
 }
 
+static void sleep_ns(int64_t ns)
+{
+	struct timespec ts = { .tv_sec = ns / NSEC_PER_SEC, .tv_nsec = ns % NSEC_PER_SEC };
+
+	while (nanosleep(&ts, &ts) < 0 && errno == EINTR)
+		;
+}
+
 /* Whether the call that is being made is one that is to fail. Threads may make calls at once: each
  * takes its own place in the count. */
 static bool fault_due(struct fault *f, enum fault_op op)
@@ -53,19 +61,18 @@ static bool fault_due(struct fault *f, enum fault_op op)
 	int left = atomic_load(&f->plan->after[op]);
 	int next;
 
-	if (delay_us > 0) {
-		struct timespec ts = { .tv_sec = delay_us / 1000000,
-				       .tv_nsec = (long)(delay_us % 1000000) * 1000 };
-
-		while (nanosleep(&ts, &ts) < 0 && errno == EINTR)
-			;
-	}
+	if (delay_us > 0)
+		sleep_ns(delay_us * INT64_C(1000));
 	do {
 		if (left <= 0)
 			return false;
 		next = left == 1 && atomic_load(&f->plan->forever) ? 1 : left - 1;
 	} while (!atomic_compare_exchange_weak(&f->plan->after[op], &left, next));
-	return left == 1;
+	if (left != 1)
+		return false;
+	while (atomic_load(&f->plan->hang) && !atomic_load(&f->stopped))
+		sleep_ns(NSEC_PER_MSEC);
+	return true;
 }
 
 static int fault_fail(struct fault *f, const char *what, struct stow_err *err)
@@ -265,6 +272,8 @@ static int fault_stage_scan(struct backend *b, backend_stage_visit *visit, void 
 	return backend_stage_scan(f->inner, visit, arg, err);
 }
 
+/* --- what the inner one may have --- */
+
 static void fault_start(struct backend *b, struct meta *m)
 {
 	backend_start(fault_from(b)->inner, m);
@@ -272,7 +281,10 @@ static void fault_start(struct backend *b, struct meta *m)
 
 static void fault_stop(struct backend *b)
 {
-	backend_stop(fault_from(b)->inner);
+	struct fault *f = fault_from(b);
+
+	atomic_store(&f->stopped, true);
+	backend_stop(f->inner);
 }
 
 static void fault_recorded(struct backend *b, const struct digest *d, bool commit)
@@ -287,9 +299,16 @@ static void fault_touch(struct backend *b, const struct digest *d)
 
 static int fault_space(struct backend *b, uint64_t *ret_free, uint64_t *ret_total, struct stow_err *err)
 {
-	struct backend *inner = fault_from(b)->inner;
+	struct fault *f = fault_from(b);
+	uint64_t total = atomic_load(&f->plan->space_total);
 
-	return inner->ops->space(inner, ret_free, ret_total, err);
+	if (fault_check(f, FAULT_SPACE, "space", err) < 0)
+		return -1;
+	if (total == 0)
+		return f->inner->ops->space(f->inner, ret_free, ret_total, err);
+	*ret_free = atomic_load(&f->plan->space_free);
+	*ret_total = total;
+	return 0;
 }
 
 static const struct backend_ops fault_ops = {
@@ -322,12 +341,15 @@ int fault_new(struct backend *inner, struct fault_plan *plan, struct backend **r
 	struct fault *f = x_calloc(1, sizeof(*f));
 
 	(void)err; /* nothing here can fail; the signature is that of every backend's maker */
-	f->ops = fault_ops;
-	if (inner->ops->space != NULL)
-		f->ops.space = fault_space;
-	f->ops.behind = fault_behind_of(inner);
+	assert(!inner->tiered);
 	f->base = (struct backend){ .ops = &f->ops, .remote = inner->remote };
 	f->magic = FAULT_MAGIC;
+	f->ops = fault_ops;
+	/* Callers look whether these are there. */
+	if (inner->ops->space != NULL)
+		f->ops.space = fault_space;
+	if (inner->ops->behind != NULL)
+		f->ops.behind = fault_behind(f, inner->ops->behind);
 	f->inner = inner;
 	f->plan = plan;
 	*ret_b = &f->base;

@@ -14,48 +14,53 @@ SAME(CONF_S3_SSE_S3, S3_SSE_S3);
 SAME(CONF_S3_SSE_KMS, S3_SSE_KMS);
 SAME(CONF_S3_SSE_KMS_DSSE, S3_SSE_KMS_DSSE);
 
-void remote_s3_options(const struct conf *c, struct s3_options *ret_o)
+void remote_s3_options(const struct conf_s3 *s, struct s3_options *ret_o)
 {
-	assert(c->remote.type == CONF_REMOTE_S3);
 	*ret_o = (struct s3_options){
-		.endpoint = c->remote.s3.endpoint,
-		.region = c->remote.s3.region,
-		.bucket = c->remote.s3.bucket,
-		.prefix = c->remote.s3.prefix,
-		.addressing = (enum s3_addressing)c->remote.s3.addressing,
-		.dual_stack = c->remote.s3.dual_stack,
-		.fips = c->remote.s3.fips,
-		.accelerate = c->remote.s3.accelerate,
+		.endpoint = s->endpoint,
+		.region = s->region,
+		.bucket = s->bucket,
+		.prefix = s->prefix,
+		.addressing = (enum s3_addressing)s->addressing,
+		.dual_stack = s->dual_stack,
+		.fips = s->fips,
+		.accelerate = s->accelerate,
 		.credentials = {
-			.access_key = c->remote.s3.access_key,
-			.secret_key = c->remote.s3.secret_key,
-			.session_token = c->remote.s3.session_token,
-			.access_key_file = c->remote.s3.access_key_file,
-			.secret_key_file = c->remote.s3.secret_key_file,
-			.session_token_file = c->remote.s3.session_token_file,
-			.profile = c->remote.s3.profile,
+			.access_key = s->access_key,
+			.secret_key = s->secret_key,
+			.session_token = s->session_token,
+			.access_key_file = s->access_key_file,
+			.secret_key_file = s->secret_key_file,
+			.session_token_file = s->session_token_file,
+			.profile = s->profile,
 			.environment = (const char *const *)environ,
 		},
-		.ca_file = c->remote.s3.ca_file,
-		.proxy = c->remote.s3.proxy,
-		.user_agent = c->remote.s3.user_agent,
-		.sse = (enum s3_sse)c->remote.s3.sse,
-		.sse_kms_key = c->remote.s3.sse_kms_key,
-		.sse_kms_context = c->remote.s3.sse_kms_context,
-		.storage_class = c->remote.s3.storage_class,
-		.request_payer = c->remote.s3.request_payer,
-		.expected_owner = c->remote.s3.expected_owner,
-		.tags = c->remote.s3.tags,
-		.checksums = (enum s3_checksums)c->remote.s3.checksums,
-		.small_blob = c->remote.s3.small_blob,
-		.part_size = c->remote.s3.part_size,
-		.upload_concurrency = c->remote.s3.upload_concurrency,
-		.read_memory = c->remote.s3.read_memory,
-		.connections = c->remote.s3.connections,
-		.connect_timeout = c->remote.s3.connect_timeout,
-		.first_byte_timeout = c->remote.s3.first_byte_timeout,
-		.stall_timeout = c->remote.s3.stall_timeout,
-		.request_timeout = c->remote.s3.request_timeout,
-		.max_attempts = c->remote.s3.max_attempts,
+		.ca_file = s->ca_file,
+		.proxy = s->proxy,
+		.user_agent = s->user_agent,
+		.sse = (enum s3_sse)s->sse,
+		.sse_kms_key = s->sse_kms_key,
+		.sse_kms_context = s->sse_kms_context,
+		.storage_class = s->storage_class,
+		.request_payer = s->request_payer,
+		.expected_owner = s->expected_owner,
+		.tags = s->tags,
+		.checksums = (enum s3_checksums)s->checksums,
+		.small_blob = s->small_blob,
+		.part_size = s->part_size,
+		.upload_concurrency = s->upload_concurrency,
+		.read_memory = s->read_memory,
+		.connections = s->connections,
+		.connect_timeout = s->connect_timeout,
+		.first_byte_timeout = s->first_byte_timeout,
+		.stall_timeout = s->stall_timeout,
+		.request_timeout = s->request_timeout,
+		.max_attempts = s->max_attempts,
 	};
+}
+
+void source_s3_options(const struct conf_source *s, struct s3_options *ret_o)
+{
+	assert(s->type == CONF_SOURCE_S3);
+	remote_s3_options(&s->s3, ret_o);
 }

@@ -43,7 +43,10 @@ static void kept_free(struct backend *b)
 
 void fleet_make(struct fleet *f)
 {
-	*f = (struct fleet){ .bucket = kept_new() };
+	struct stow_err err;
+
+	*f = (struct fleet){ 0 };
+	expect_ok(mem_new(&f->bucket, &err), &err);
 	if (!getenv("TMPDIR") && access("/dev/shm", W_OK) == 0)
 		setenv("TMPDIR", "/dev/shm", 1);
 	for (int i = 0; i < NODES; i++) {
@@ -70,13 +73,15 @@ void fleet_remove(struct fleet *f)
 		kept_free(f->node[i].disk);
 		temp_dir_remove(f->node[i].dir);
 	}
-	kept_free(f->bucket);
-	kept_free(f->source);
+	backend_free(TAKE(f->bucket));
+	backend_free(TAKE(f->source));
 }
 
 void fleet_add_source(struct fleet *f)
 {
-	f->source = kept_new();
+	struct stow_err err;
+
+	expect_ok(mem_new(&f->source, &err), &err);
 }
 
 void node_start(struct fleet *f, int i)
@@ -90,11 +95,11 @@ void node_start(struct fleet *f, int i)
 	expect_ok(fault_new(n->disk, &n->disk_plan, &o.fast, &err), &err);
 	if (o.writable) {
 		o.names[o.n_behind] = "the bucket";
-		expect_ok(fault_new(f->bucket, &n->net_plan, &o.behind[o.n_behind++], &err), &err);
+		expect_ok(fault_new(mem_share(f->bucket), &n->net_plan, &o.behind[o.n_behind++], &err), &err);
 	}
 	if (f->source != NULL) {
 		o.names[o.n_behind] = "the source";
-		o.behind[o.n_behind++] = f->source;
+		o.behind[o.n_behind++] = mem_share(f->source);
 	}
 	expect_ok(tiered_new(&o, &so.backend, &err), &err);
 	expect_ok(store_open(&so, &n->store, &opened, &err), &err);
@@ -118,18 +123,24 @@ void node_restart(struct fleet *f, int i)
 	node_start(f, i);
 }
 
+/* What asks the network. Records of sendings are on a node's own disk. */
+static const enum fault_op net_ops[] = {
+	FAULT_STAT,        FAULT_OPEN,     FAULT_PREAD,    FAULT_REMOVE,      FAULT_SCAN,      FAULT_LOOK,
+	FAULT_SEND_FINISH, FAULT_NOTE_PUT, FAULT_NOTE_GET, FAULT_NOTE_REMOVE, FAULT_NOTE_SCAN,
+};
+
 void node_cut_off(struct node *n, enum stow_code code)
 {
 	atomic_store(&n->net_plan.code, code);
 	atomic_store(&n->net_plan.forever, true);
-	for (int op = 0; op < FAULT_OP_COUNT; op++)
-		atomic_store(&n->net_plan.after[op], 1);
+	for (size_t i = 0; i < ARRAY_LEN(net_ops); i++)
+		atomic_store(&n->net_plan.after[net_ops[i]], 1);
 }
 
 void node_reconnect(struct node *n)
 {
-	for (int op = 0; op < FAULT_OP_COUNT; op++)
-		atomic_store(&n->net_plan.after[op], 0);
+	for (size_t i = 0; i < ARRAY_LEN(net_ops); i++)
+		atomic_store(&n->net_plan.after[net_ops[i]], 0);
 	atomic_store(&n->net_plan.forever, false);
 }
 
