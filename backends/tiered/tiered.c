@@ -108,8 +108,8 @@ static void tiered_start(struct backend *b, struct meta *m)
 	cache_start(t->cache, m);
 	fetches_start(t->fetches, m);
 	if (t->queue != NULL) {
-		holdings_start(t->holdings, m);
 		queue_start(t->queue, m);
+		holdings_start(t->holdings, m);
 	}
 }
 
@@ -304,6 +304,7 @@ static const struct backend_ops tiered_ops = {
 
 /* --- making one --- */
 
+/* What was put off, because the network or the fleet could not be asked, need not wait longer. */
 static void behind_is_back(void *arg)
 {
 	struct tiered *t = arg;
@@ -339,6 +340,7 @@ static void make_parts(struct tiered *t, const struct tiered_options *o)
 		.interval_ns = o->claim_interval_ns,
 		.grace_ns = o->claim_grace_ns,
 		.forgotten = taken_for_dead,
+		.returned = behind_is_back,
 		.arg = t,
 	});
 	t->queue = queue_new(&(struct queue_options){
