@@ -31,6 +31,7 @@ s3)
 			root = "$RUN/store"
 			[remote]
 			type = "s3"
+			mode = "direct"
 			[remote.s3]
 			endpoint = "$1"
 			bucket = "$BUCKET"
