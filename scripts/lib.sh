@@ -227,12 +227,14 @@ drop_cgroups() {
 registry_address() { sed -n 's/.*listening on \(127\.0\.0\.1:[0-9]*\).*/\1/p' "$RUN/registry.log" | tail -n 1; }
 registry_up() { [[ -n $(registry_address) ]]; }
 
-# registry_start: on loopback, on a free port; sets REGISTRY to host:port.
+# registry_start [STORAGE]: on loopback, on a free port; sets REGISTRY to host:port. STORAGE is the driver's
+# configuration; without it the images are in $RUN/registry.
 registry_start() {
+	local storage=${1:-"filesystem: {rootdirectory: $RUN/registry}"}
 	cat >"$RUN/registry.yml" <<-EOT
 		version: 0.1
 		log: {level: info, accesslog: {disabled: true}}
-		storage: {filesystem: {rootdirectory: $RUN/registry}, delete: {enabled: true}}
+		storage: {$storage, delete: {enabled: true}}
 		http: {addr: "127.0.0.1:0"}
 	EOT
 	OTEL_TRACES_EXPORTER=none spawn registry "$TOOLS/bin/docker-registry" serve "$RUN/registry.yml"
