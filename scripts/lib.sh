@@ -125,6 +125,14 @@ show_logs() { # the ends of all logs, for a failure's report
 	done
 }
 
+# plain_env: sets PLAIN to an `env` without STOWAGE_... and AWS_..., which are configuration to Stowage and to
+# others: neither ours nor the user's belong into what we start.
+plain_env() {
+	local v
+	PLAIN=(env)
+	for v in "${!STOWAGE_@}" "${!AWS_@}"; do PLAIN+=(-u "$v"); done
+}
+
 # --- Stowage ---------------------------------------------------------------------------------------------
 
 stowage_up() { [[ -S $RUN/stowage.sock ]] && running stowage; }
@@ -133,11 +141,10 @@ stowage_up() { [[ -S $RUN/stowage.sock ]] && running stowage; }
 stowage_start() {
 	[[ -x $STOWAGE_BIN ]] || die "there is no $STOWAGE_BIN: run make first"
 	rm -f "$RUN/stowage.sock"
-	# STOWAGE_... and AWS_... are configuration to the daemon: neither ours nor the user's belong into it here.
-	local v clean=() flags=(--local "$RUN/store")
-	for v in "${!STOWAGE_@}" "${!AWS_@}"; do clean+=(-u "$v"); done
+	local flags=(--local "$RUN/store")
 	if [[ -n ${DAEMON_FLAGS[*]:-} ]]; then flags=("${DAEMON_FLAGS[@]}"); fi
-	spawn stowage env "${clean[@]}" "$STOWAGE_BIN" serve "${flags[@]}" --address "$RUN/stowage.sock"
+	plain_env
+	spawn stowage "${PLAIN[@]}" "$STOWAGE_BIN" serve "${flags[@]}" --address "$RUN/stowage.sock"
 	retry 20 stowage_up || die "stowage does not start: $(tail -n 5 "$RUN/stowage.log")"
 }
 
@@ -237,7 +244,8 @@ registry_start() {
 		storage: {$storage, delete: {enabled: true}}
 		http: {addr: "127.0.0.1:0"}
 	EOT
-	OTEL_TRACES_EXPORTER=none spawn registry "$TOOLS/bin/docker-registry" serve "$RUN/registry.yml"
+	plain_env
+	OTEL_TRACES_EXPORTER=none spawn registry "${PLAIN[@]}" "$TOOLS/bin/docker-registry" serve "$RUN/registry.yml"
 	retry 20 registry_up || die "the registry does not start: $(tail -n 5 "$RUN/registry.log")"
 	REGISTRY=$(registry_address)
 	export REGISTRY

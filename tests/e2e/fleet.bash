@@ -142,7 +142,8 @@ restart_stowage() {
 stow() {
 	local command=$1
 	shift
-	timeout -k 5 120 "$STOWAGE_BIN" "$command" --config "$RUN/stowage.toml" "$@"
+	plain_env
+	timeout -k 5 120 "${PLAIN[@]}" "$STOWAGE_BIN" "$command" --config "$RUN/stowage.toml" "$@"
 }
 
 # told FILTER: what `stowage status` says, by a filter of jq.
@@ -239,7 +240,8 @@ lie() {
 	local url size
 	url=$(blob_url "$1")
 	size=$(rgw_curl --head "$url" | tr -d '\r' | sed -n 's/^[Cc]ontent-[Ll]ength: //p')
-	head -c "$size" /dev/zero | rgw_curl --upload-file - --header 'Expect:' --header "Content-Length: $size" --output /dev/null "$url"
+	head -c "$size" /dev/zero >"$TEST_RUN/lie"
+	rgw_curl --upload-file "$TEST_RUN/lie" --output /dev/null "$url"
 }
 
 # behind_faults: the nodes that are made from now on see the bucket through a fault proxy; sets FAULTS to its

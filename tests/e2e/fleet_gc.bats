@@ -106,7 +106,8 @@ bucket_count() { bucket_blobs | wc -l; }
 	retry 10 claimed b
 	sleep 2
 	server_rules "$FAULTS" '{"method": "DELETE", "target": "/blobs/", "skip": 5, "hang_request": 0}'
-	at a spawn gc "$STOWAGE_BIN" gc --config "${NODE_RUN[a]}/stowage.toml" --grace 1s --wait 30s
+	plain_env
+	at a spawn gc "${PLAIN[@]}" "$STOWAGE_BIN" gc --config "${NODE_RUN[a]}/stowage.toml" --grace 1s --wait 30s
 	some_are_gone() { [[ $(bucket_count) -lt 43 ]]; }
 	retry 40 some_are_gone
 	at a end gc KILL
