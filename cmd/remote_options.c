@@ -52,6 +52,7 @@ void remote_s3_options(const struct conf *c, struct s3_options *ret_o)
 		.upload_concurrency = c->remote.s3.upload_concurrency,
 		.read_memory = c->remote.s3.read_memory,
 		.connections = c->remote.s3.connections,
+		.http2 = c->remote.s3.http2,
 		.connect_timeout = c->remote.s3.connect_timeout,
 		.first_byte_timeout = c->remote.s3.first_byte_timeout,
 		.stall_timeout = c->remote.s3.stall_timeout,

@@ -87,6 +87,7 @@ struct conf {
 			unsigned upload_concurrency;
 			int64_t read_memory; /* bytes */
 			unsigned connections;
+			bool http2;
 			int64_t connect_timeout, first_byte_timeout, stall_timeout, request_timeout; /* ns */
 			unsigned max_attempts;
 		} s3;

@@ -363,6 +363,13 @@ const struct conf_key conf_keys[] = {
 	  .max = 1024,
 	  .preset = "32",
 	  .help = "Connections to the bucket at the same time. From 1 to 1024." },
+	{ .name = "remote.s3.http2",
+	  .kind = &conf_kind_bool,
+	  .offset = FIELD(remote.s3.http2),
+	  .preset = "false",
+	  .help = "Offers HTTP/2 to a server with https. It puts all transfers on one connection, which "
+		  "makes "
+		  "uploads slower; for servers and proxies that want it." },
 	{ .name = "remote.s3.connect_timeout",
 	  .kind = &conf_kind_duration,
 	  .offset = FIELD(remote.s3.connect_timeout),
