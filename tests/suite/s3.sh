@@ -53,7 +53,7 @@ shift
 trap run_end EXIT
 trap 'exit 143' INT TERM HUP
 run_begin
-export S3_BUCKET=layers S3_CA= S3_HTTP=HTTP/1.1
+export S3_BUCKET=layers S3_CA='' S3_HTTP=HTTP/1.1
 case $server in
 strict) strict ;;
 strict-tls) strict --tls ;;
