@@ -157,7 +157,7 @@ static int look_at_own(struct holdings *h, struct stow_err *err)
 /* *ret_run is "" where there is none. */
 static int read_run(struct holdings *h, char ret_run[NOTE_RUN_MAX], struct stow_err *err)
 {
-	CLEANUP(buf_free) struct buf text;
+	CLEANUP(buf_free) struct buf text = { 0 };
 	struct note_run run = { 0 };
 
 	buf_init(&text, NOTE_SMALL_LIMIT);
@@ -174,7 +174,7 @@ static int read_run(struct holdings *h, char ret_run[NOTE_RUN_MAX], struct stow_
 static int read_marks(struct holdings *h, const char *run, struct keyset *to, struct stow_err *err)
 {
 	CLEANUP(freep) struct note_mark *v = NULL;
-	CLEANUP(buf_free) struct buf text;
+	CLEANUP(buf_free) struct buf text = { 0 };
 	char name[NOTE_NAME_SIZE];
 	size_t n;
 
@@ -437,23 +437,29 @@ static bool must_tell(struct holdings *h)
 	       clock_wall_ns() - h->told_wall_ns > h->options.grace_ns / RENEWALS;
 }
 
+/* Tells, if there is no note of this process; looks for a run; and tells, if there is something new. */
+static int tell_and_learn(struct holdings *h, bool *ret_due, struct stow_err *err)
+{
+	if ((!h->registered && tell(h, false, err) < 0) || learn_run(h, err) < 0)
+		return -1;
+	*ret_due = must_tell(h);
+	return 0;
+}
+
 int holdings_round(struct holdings *h, struct stow_err *err)
 {
-	if (!h->registered && look_at_own(h, err) < 0)
+	bool due;
+
+	if ((!h->registered && look_at_own(h, err) < 0) || tell_and_learn(h, &due, err) < 0)
 		return -1;
-	for (;;) {
-		if (!h->registered && tell(h, false, err) < 0)
-			return -1;
-		if (learn_run(h, err) < 0)
-			return -1;
-		if (!must_tell(h))
-			return 0;
-		/* It may have been removed since: then all begins anew. */
-		if (look_at_own(h, err) < 0)
-			return -1;
-		if (h->registered)
-			return tell(h, false, err);
-	}
+	if (!due)
+		return 0;
+	/* It may have been removed since: then all begins anew. */
+	if (look_at_own(h, err) < 0)
+		return -1;
+	if (!h->registered && tell_and_learn(h, &due, err) < 0)
+		return -1;
+	return due ? tell(h, false, err) : 0;
 }
 
 int holdings_tell_end(struct holdings *h, struct stow_err *err)
