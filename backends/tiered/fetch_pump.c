@@ -192,18 +192,12 @@ static void take_source_locked(struct fetch *f, struct held *h)
 
 /* It has come here in another way. Who has had bytes of it already, which nothing has proven, begins again.
  */
-static void found_here_locked(struct fetch *f, uint64_t size)
+static void found_here_locked(struct fetch *f)
 {
 	struct stow_err err;
 
 	(void)stow_fail(&err, STOW_UNAVAILABLE, "it has come here in another way");
-	if (f->opened) {
-		fetch_end_locked(f, FETCH_FAILED, &err, false);
-		return;
-	}
-	f->size = size;
-	f->opened = true;
-	fetch_end_locked(f, FETCH_GOOD, NULL, false);
+	fetch_end_locked(f, f->opened ? FETCH_FAILED : FETCH_GOOD, &err, false);
 }
 
 /* The fetch goes on, or begins: with one who has the blob, unless it is here. */
@@ -216,7 +210,7 @@ static void step_open(struct fetch *f)
 
 	if (backend_stat(fs->o.fast, &f->digest, &st, &err) == 0) {
 		LOCK_SCOPE(&fs->lock);
-		found_here_locked(f, st.size);
+		found_here_locked(f);
 		return;
 	}
 	h = open_behind(f, &err);
