@@ -201,15 +201,21 @@ static void *holdings_main(void *arg)
 {
 	struct holdings *h = arg;
 	struct stow_err err;
-	bool good, leaving;
+	bool good = false, was_good, leaving;
 
 	lock_take(&h->lock);
 	while (!h->stopping && !h->leaving) {
 		drop_lingering_locked(h);
 		lock_release(&h->lock);
+		was_good = good;
 		good = round_done(h);
 		lock_take(&h->lock);
 		h->ready |= good;
+		if (good && !was_good && h->options.returned != NULL) {
+			lock_release(&h->lock);
+			h->options.returned(h->options.arg);
+			lock_take(&h->lock);
+		}
 		atomic_store(&h->tried, true);
 		pthread_cond_broadcast(&h->settled);
 		wait_for_next_locked(h, good);

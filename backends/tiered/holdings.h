@@ -53,6 +53,9 @@ struct holdings_options {
 	int64_t linger_ns; /* 0: HOLDINGS_LINGER_NS */
 	/* The node was taken for dead. On the own thread, no lock held. */
 	void (*forgotten)(void *arg);
+	/* What was refused for no reason but that the fleet could not be asked is not refused any more.
+	 * Likewise; may be NULL. */
+	void (*returned)(void *arg);
 	void *arg;
 };
 struct holdings *holdings_new(const struct holdings_options *o);

@@ -39,6 +39,7 @@ struct tiered {
 	struct fetches *fetches;
 	struct cache *cache;
 	struct holdings *holdings; /* NULL likewise */
+	int64_t info_timeout_ns;
 	int64_t commit_wait_ns;
 	bool exclusive;
 	char *identity;

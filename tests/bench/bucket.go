@@ -67,12 +67,17 @@ func (u *bucket) close() {
 	}
 }
 
-// stowage starts one on the bucket, below a prefix of its own. All of its options have their defaults.
+// stowage starts one on the bucket alone, below a prefix of its own. All of its options have their defaults.
 func (u *bucket) stowage(name, endpoint string) (*remote, error) {
+	return u.stowageIn("direct", name, endpoint)
+}
+
+// stowageIn has the mode, too: "tiered" is with local bytes in front of the bucket.
+func (u *bucket) stowageIn(mode, name, endpoint string) (*remote, error) {
 	root, config := filepath.Join(u.b.tmpfs, "s3-"+name), filepath.Join(u.b.tmpfs, "s3-"+name+".toml")
-	text := fmt.Sprintf("root = %q\n[remote]\ntype = \"s3\"\n[remote.s3]\nendpoint = %q\nbucket = %q\nprefix = %q\n"+
-		"region = %q\naccess_key = %q\nsecret_key = %q\n",
-		root, endpoint, bucketName, name, u.gateway.Region, u.gateway.AccessKey, u.gateway.SecretKey)
+	text := fmt.Sprintf("root = %q\n[remote]\ntype = \"s3\"\nmode = %q\n[remote.s3]\nendpoint = %q\nbucket = %q\n"+
+		"prefix = %q\nregion = %q\naccess_key = %q\nsecret_key = %q\n",
+		root, mode, endpoint, bucketName, name, u.gateway.Region, u.gateway.AccessKey, u.gateway.SecretKey)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}

@@ -20,7 +20,7 @@ const (
 	gib = 1 << 30
 )
 
-const lastRow = 16
+const lastRow = 21
 
 type options struct {
 	rows    map[int]bool // nil for all
@@ -31,8 +31,8 @@ type options struct {
 	tmpfs, disk string // directories of our own, which the caller removes
 	out         string
 
-	stowage, goproxy, floor, e2e string // programs
-	gateway, s3server, aws       string // of the rows on a bucket
+	stowage, goproxy, floor, e2e  string // programs
+	gateway, s3server, aws, fleet string // of the rows on a bucket
 }
 
 func (o *options) parse() error {
@@ -51,16 +51,17 @@ func (o *options) parse() error {
 	flag.StringVar(&o.gateway, "gateway", "", "the `script` rgw.sh")
 	flag.StringVar(&o.s3server, "s3server", "", "the `program` of the S3 tests' servers")
 	flag.StringVar(&o.aws, "aws", "", "the `program` aws")
+	flag.StringVar(&o.fleet, "fleet", "", "the `script` fleet.sh")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		return fmt.Errorf("no arguments are expected: %q", flag.Args())
 	}
 	for _, f := range []string{
-		o.tmpfs, o.disk, o.out, o.stowage, o.goproxy, o.floor, o.e2e, o.gateway, o.s3server, o.aws,
+		o.tmpfs, o.disk, o.out, o.stowage, o.goproxy, o.floor, o.e2e, o.gateway, o.s3server, o.aws, o.fleet,
 	} {
 		if f == "" {
-			return fmt.Errorf("-tmpfs, -disk, -out, -stowage, -goproxy, -floor, -e2e, -gateway, -s3server and -aws " +
-				"are all needed")
+			return fmt.Errorf("-tmpfs, -disk, -out, -stowage, -goproxy, -floor, -e2e, -gateway, -s3server, -aws " +
+				"and -fleet are all needed")
 		}
 	}
 	if o.rounds < 0 {
@@ -129,6 +130,10 @@ func run(ctx context.Context, o *options) error {
 		{[]int{13, 14}, b.readsFromBucket},
 		{[]int{15}, b.uploadMemory},
 		{[]int{16}, b.farBucket},
+		{[]int{17, 18}, b.fleetPulls},
+		{[]int{19}, b.fleetInfos},
+		{[]int{20}, b.fleetCommits},
+		{[]int{21}, b.fleetViews},
 	} {
 		if !o.wants(step.rows...) {
 			continue

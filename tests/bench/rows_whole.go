@@ -124,7 +124,15 @@ func (b *bench) endToEnd() error {
 		if where == onDisk && rounds > 3 {
 			rounds = 3
 		}
-		if err := b.runEndToEnd(where, size, rounds, map[string]*metric{"fetch": fetch, "pull": pull}); err != nil {
+		err := b.runScript("end to end, "+where, func(what, who string, v float64) error {
+			m := map[string]*metric{"fetch": fetch, "pull": pull}[what]
+			if m == nil {
+				return fmt.Errorf("unexpected: %q", what)
+			}
+			m.add(who, v)
+			return nil
+		}, b.e2e, b.tmpfs, b.dirOf(where), strconv.Itoa(rounds), strconv.Itoa(size), b.goproxy)
+		if err != nil {
 			return err
 		}
 		fmt.Fprintf(os.Stderr, "  end to end, %s: %.0f s\n", where, time.Since(start).Seconds())
@@ -132,8 +140,9 @@ func (b *bench) endToEnd() error {
 	return nil
 }
 
-func (b *bench) runEndToEnd(where string, size, rounds int, into map[string]*metric) error {
-	cmd := exec.Command(b.e2e, b.tmpfs, b.dirOf(where), strconv.Itoa(rounds), strconv.Itoa(size), b.goproxy)
+// runScript runs real containerds: the script prints a line for each measurement, as "pull stowage 1.234".
+func (b *bench) runScript(name string, add func(what, who string, v float64) error, argv ...string) error {
+	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(), "STOWAGE_BIN="+b.stowage)
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
@@ -154,20 +163,22 @@ func (b *bench) runEndToEnd(where string, size, rounds int, into map[string]*met
 		}
 	}()
 	for lines := bufio.NewScanner(out); lines.Scan(); {
-		f := strings.Fields(lines.Text()) // as: pull stowage 1.234
-		if len(f) != 3 || into[f[0]] == nil {
-			return fmt.Errorf("end to end: unexpected: %q", lines.Text())
+		f := strings.Fields(lines.Text())
+		if len(f) != 3 {
+			return fmt.Errorf("%s: unexpected: %q", name, lines.Text())
 		}
 		v, err := strconv.ParseFloat(f[2], 64)
-		if err != nil {
-			return err
+		if err == nil {
+			err = add(f[0], f[1], v)
 		}
-		into[f[0]].add(f[1], v)
-		b.progress("end to end, %s: %s, %s %.2f s", where, f[1], f[0], v)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		b.progress("%s: %s, %s %.2f s", name, f[1], f[0], v)
 	}
 	b.progress("")
 	if err := cmd.Wait(); err != nil {
-		return fmt.Errorf("end to end: %w", err)
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil
 }
