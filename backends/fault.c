@@ -1,21 +1,15 @@
-#include "backends/backends.h"
+#include "backends/fault_internal.h"
+#include "content/base/clock.h"
 #include "content/base/mem.h"
 
 #include <errno.h>
 #include <time.h>
 
-/* Every handle is wrapped, so that a fault can be planned for calls on handles, too. */
-
-#define FAULT_MAGIC 0xfa017001u
 #define FAULT_BLOB_MAGIC 0xfa017002u
 #define FAULT_STAGE_MAGIC 0xfa017003u
 
-struct fault {
-	struct backend base;
-	unsigned magic;
-	struct backend *inner; /* owned */
-	struct fault_plan *plan;
-};
+/* Every handle is wrapped, so that a fault can be planned for calls on handles, too. */
+
 struct fault_blob {
 	struct blob base;
 	unsigned magic;
@@ -27,7 +21,7 @@ struct fault_stage {
 	struct stage *inner; /* owned */
 };
 
-static struct fault *fault_from(struct backend *b)
+struct fault *fault_from(struct backend *b)
 {
 	struct fault *f = CONTAINER_OF(b, struct fault, base);
 
@@ -51,6 +45,14 @@ static struct fault_stage *fault_stage_from(struct stage *st)
 	return fs;
 }
 
+static void sleep_ns(int64_t ns)
+{
+	struct timespec ts = { .tv_sec = ns / NSEC_PER_SEC, .tv_nsec = ns % NSEC_PER_SEC };
+
+	while (nanosleep(&ts, &ts) < 0 && errno == EINTR)
+		;
+}
+
 /* Whether the call that is being made is one that is to fail. Threads may make calls at once: each
  * takes its own place in the count. */
 static bool fault_due(struct fault *f, enum fault_op op)
@@ -59,19 +61,18 @@ static bool fault_due(struct fault *f, enum fault_op op)
 	int left = atomic_load(&f->plan->after[op]);
 	int next;
 
-	if (delay_us > 0) {
-		struct timespec ts = { .tv_sec = delay_us / 1000000,
-				       .tv_nsec = (long)(delay_us % 1000000) * 1000 };
-
-		while (nanosleep(&ts, &ts) < 0 && errno == EINTR)
-			;
-	}
+	if (delay_us > 0)
+		sleep_ns(delay_us * INT64_C(1000));
 	do {
 		if (left <= 0)
 			return false;
 		next = left == 1 && atomic_load(&f->plan->forever) ? 1 : left - 1;
 	} while (!atomic_compare_exchange_weak(&f->plan->after[op], &left, next));
-	return left == 1;
+	if (left != 1)
+		return false;
+	while (atomic_load(&f->plan->hang) && !atomic_load(&f->stopped))
+		sleep_ns(NSEC_PER_MSEC);
+	return true;
 }
 
 static int fault_fail(struct fault *f, const char *what, struct stow_err *err)
@@ -81,7 +82,7 @@ static int fault_fail(struct fault *f, const char *what, struct stow_err *err)
 	return stow_fail(err, code == STOW_OK ? STOW_INTERNAL : code, "planned fault in %s", what);
 }
 
-static int fault_check(struct fault *f, enum fault_op op, const char *what, struct stow_err *err)
+int fault_check(struct fault *f, enum fault_op op, const char *what, struct stow_err *err)
 {
 	return fault_due(f, op) ? fault_fail(f, what, err) : 0;
 }
@@ -271,6 +272,45 @@ static int fault_stage_scan(struct backend *b, backend_stage_visit *visit, void 
 	return backend_stage_scan(f->inner, visit, arg, err);
 }
 
+/* --- what the inner one may have --- */
+
+static void fault_start(struct backend *b, struct meta *m)
+{
+	backend_start(fault_from(b)->inner, m);
+}
+
+static void fault_stop(struct backend *b)
+{
+	struct fault *f = fault_from(b);
+
+	atomic_store(&f->stopped, true);
+	backend_stop(f->inner);
+}
+
+static void fault_recorded(struct backend *b, const struct digest *d, bool commit)
+{
+	backend_recorded(fault_from(b)->inner, d, commit);
+}
+
+static void fault_touch(struct backend *b, const struct digest *d)
+{
+	backend_touch(fault_from(b)->inner, d);
+}
+
+static int fault_space(struct backend *b, uint64_t *ret_free, uint64_t *ret_total, struct stow_err *err)
+{
+	struct fault *f = fault_from(b);
+	uint64_t total = atomic_load(&f->plan->space_total);
+
+	if (fault_check(f, FAULT_SPACE, "space", err) < 0)
+		return -1;
+	if (total == 0)
+		return f->inner->ops->space(f->inner, ret_free, ret_total, err);
+	*ret_free = atomic_load(&f->plan->space_free);
+	*ret_total = total;
+	return 0;
+}
+
 static const struct backend_ops fault_ops = {
 	.name = "fault",
 	.free = fault_free,
@@ -290,6 +330,10 @@ static const struct backend_ops fault_ops = {
 	.stage_close = fault_stage_close,
 	.stage_discard = fault_stage_discard,
 	.stage_scan = fault_stage_scan,
+	.start = fault_start,
+	.stop = fault_stop,
+	.recorded = fault_recorded,
+	.touch = fault_touch,
 };
 
 int fault_new(struct backend *inner, struct fault_plan *plan, struct backend **ret_b, struct stow_err *err)
@@ -297,8 +341,15 @@ int fault_new(struct backend *inner, struct fault_plan *plan, struct backend **r
 	struct fault *f = x_calloc(1, sizeof(*f));
 
 	(void)err; /* nothing here can fail; the signature is that of every backend's maker */
-	f->base = (struct backend){ .ops = &fault_ops, .remote = inner->remote };
+	assert(!inner->tiered);
+	f->base = (struct backend){ .ops = &f->ops, .remote = inner->remote };
 	f->magic = FAULT_MAGIC;
+	f->ops = fault_ops;
+	/* Callers look whether these are there. */
+	if (inner->ops->space != NULL)
+		f->ops.space = fault_space;
+	if (inner->ops->behind != NULL)
+		f->ops.behind = fault_behind(f, inner->ops->behind);
 	f->inner = inner;
 	f->plan = plan;
 	*ret_b = &f->base;

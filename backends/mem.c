@@ -1,38 +1,15 @@
 #include "content/base/mem.h"
 
-#include "backends/backends.h"
-#include "content/base/lock.h"
+#include "backends/mem_internal.h"
+#include "content/base/clock.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <sys/sysinfo.h>
 
-/* The reference: two tables under one lock, and reference-counted bytes. A blob's bytes never
- * change once they are in the table, so its readers need no lock. A stage's bytes belong to its one
- * user until they are published. */
-
-#define MEM_MAGIC 0x3e3001u
 #define MEM_BLOB_MAGIC 0x3e3002u
 #define MEM_STAGE_MAGIC 0x3e3003u
 
-enum { MEM_BUCKETS = 256 };
-
-struct bytes {
-	atomic_uint refs;
-	uint8_t *p;
-	size_t len, cap;
-};
-struct entry { /* a finished blob, or a stage that is open or kept */
-	struct entry *next;
-	struct digest digest;
-	char name[STAGE_NAME_LEN + 1];
-	struct bytes *bytes;
-};
-struct mem {
-	struct backend base;
-	unsigned magic;
-	struct lock lock; /* the tables' */
-	struct entry *blobs[MEM_BUCKETS];
-	struct entry *stages;
-};
 struct mem_blob {
 	struct blob base;
 	unsigned magic;
@@ -46,7 +23,7 @@ struct mem_stage {
 	bool sealed;
 };
 
-static struct mem *mem_from(struct backend *b)
+struct mem *mem_from(struct backend *b)
 {
 	struct mem *m = CONTAINER_OF(b, struct mem, base);
 
@@ -62,13 +39,13 @@ static struct mem_stage *mem_stage_from(struct stage *st)
 	return ms;
 }
 
-static struct bytes *bytes_ref(struct bytes *b)
+struct bytes *bytes_ref(struct bytes *b)
 {
 	atomic_fetch_add(&b->refs, 1);
 	return b;
 }
 
-static void bytes_unref(struct bytes *b)
+void bytes_unref(struct bytes *b)
 {
 	if (atomic_fetch_sub(&b->refs, 1) > 1)
 		return;
@@ -87,28 +64,38 @@ static size_t bytes_read(const struct bytes *b, void *to, size_t n, uint64_t off
 	return n;
 }
 
-/* Where the blob's entry hangs, or would hang: *result is NULL if there is none. */
-static struct entry **blob_find_locked(struct mem *m, const struct digest *d)
+struct entry **mem_find_blob_locked(struct mem *m, const struct digest *d)
 {
-	struct entry **at = &m->blobs[digest_key(d) % MEM_BUCKETS];
+	struct entry **at = &m->store->blobs[digest_key(d) % MEM_BUCKETS];
 
-	LOCK_ASSERT(&m->lock);
+	LOCK_ASSERT(&m->store->lock);
 	while (*at != NULL && !digest_equal(&(*at)->digest, d))
 		at = &(*at)->next;
 	return at;
+}
+
+void mem_add_blob_locked(struct mem *m, const struct digest *d, struct bytes *bytes)
+{
+	struct entry **at = mem_find_blob_locked(m, d);
+
+	assert(*at == NULL);
+	*at = x_calloc(1, sizeof(**at));
+	(*at)->digest = *d;
+	(*at)->bytes = bytes_ref(bytes);
+	(*at)->modified_ns = (*at)->used_ns = clock_wall_ns();
 }
 
 static struct entry **stage_find_locked(struct mem *m, const char *name)
 {
 	struct entry **at = &m->stages;
 
-	LOCK_ASSERT(&m->lock);
+	LOCK_ASSERT(&m->store->lock);
 	while (*at != NULL && strcmp((*at)->name, name) != 0)
 		at = &(*at)->next;
 	return at;
 }
 
-static void entry_drop(struct entry **at)
+void mem_entry_drop(struct entry **at)
 {
 	struct entry *e = *at;
 
@@ -130,37 +117,54 @@ static int fail_no_stage(const char *name, struct stow_err *err)
 	return stow_fail(err, STOW_NOT_FOUND, "stage %s: not found", name);
 }
 
+static void store_unref(struct mem_store *s)
+{
+	if (atomic_fetch_sub(&s->refs, 1) > 1)
+		return;
+	for (int i = 0; i < MEM_BUCKETS; i++) {
+		while (s->blobs[i] != NULL)
+			mem_entry_drop(&s->blobs[i]);
+	}
+	mem_notes_free(s);
+	lock_destroy(&s->lock);
+	free(s);
+}
+
 static void mem_free(struct backend *b)
 {
 	struct mem *m = mem_from(b);
 
-	for (int i = 0; i < MEM_BUCKETS; i++) {
-		while (m->blobs[i] != NULL)
-			entry_drop(&m->blobs[i]);
-	}
 	while (m->stages != NULL)
-		entry_drop(&m->stages);
-	lock_destroy(&m->lock);
+		mem_entry_drop(&m->stages);
+	mem_records_free(m);
+	store_unref(m->store);
 	FREE_OBJ(m);
 }
 
-static int mem_stat(struct backend *b, const struct digest *d, struct blob_stat *ret_st, struct stow_err *err)
+static struct blob_stat stat_of(const struct entry *e)
+{
+	return (struct blob_stat){ .size = e->bytes->len,
+				   .modified_ns = e->modified_ns,
+				   .used_ns = e->used_ns };
+}
+
+int mem_stat(struct backend *b, const struct digest *d, struct blob_stat *ret_st, struct stow_err *err)
 {
 	struct mem *m = mem_from(b);
-	LOCK_SCOPE(&m->lock);
-	struct entry *e = *blob_find_locked(m, d);
+	LOCK_SCOPE(&m->store->lock);
+	struct entry *e = *mem_find_blob_locked(m, d);
 
 	if (e == NULL)
 		return fail_no_blob(d, err);
-	*ret_st = (struct blob_stat){ .size = e->bytes->len };
+	*ret_st = stat_of(e);
 	return 0;
 }
 
 static int mem_open(struct backend *b, const struct digest *d, struct blob **ret_blob, struct stow_err *err)
 {
 	struct mem *m = mem_from(b);
-	LOCK_SCOPE(&m->lock);
-	struct entry *e = *blob_find_locked(m, d);
+	LOCK_SCOPE(&m->store->lock);
+	struct entry *e = *mem_find_blob_locked(m, d);
 	struct mem_blob *mb;
 
 	if (e == NULL)
@@ -197,12 +201,12 @@ static int mem_pread(struct blob *blob, void *to, size_t n, uint64_t off, unsign
 static int mem_remove(struct backend *b, const struct digest *d, struct stow_err *err)
 {
 	struct mem *m = mem_from(b);
-	LOCK_SCOPE(&m->lock);
-	struct entry **at = blob_find_locked(m, d);
+	LOCK_SCOPE(&m->store->lock);
+	struct entry **at = mem_find_blob_locked(m, d);
 
 	if (*at == NULL)
 		return fail_no_blob(d, err);
-	entry_drop(at);
+	mem_entry_drop(at);
 	return 0;
 }
 
@@ -216,14 +220,14 @@ static int mem_scan(struct backend *b, backend_blob_visit *visit, void *arg, str
 	} *seen = NULL;
 	size_t n = 0;
 
-	lock_take(&m->lock);
+	lock_take(&m->store->lock);
 	for (int i = 0; i < MEM_BUCKETS; i++) {
-		for (const struct entry *e = m->blobs[i]; e != NULL; e = e->next) {
+		for (const struct entry *e = m->store->blobs[i]; e != NULL; e = e->next) {
 			seen = x_reallocarray(seen, n + 1, sizeof(*seen));
-			seen[n++] = (struct seen){ .digest = e->digest, .st.size = e->bytes->len };
+			seen[n++] = (struct seen){ .digest = e->digest, .st = stat_of(e) };
 		}
 	}
-	lock_release(&m->lock);
+	lock_release(&m->store->lock);
 	for (size_t i = 0; i < n; i++) {
 		if (visit(arg, &seen[i].digest, &seen[i].st, err) < 0)
 			return -1;
@@ -246,7 +250,7 @@ static int mem_stage_create(struct backend *b, const char *name, const struct st
 			    struct stage **ret_st, struct stow_err *err)
 {
 	struct mem *m = mem_from(b);
-	LOCK_SCOPE(&m->lock);
+	LOCK_SCOPE(&m->store->lock);
 	struct entry **at = stage_find_locked(m, name);
 
 	if (*at != NULL)
@@ -263,7 +267,7 @@ static int mem_stage_resume(struct backend *b, const char *name, uint64_t size,
 			    const struct stage_hint *hint UNUSED, struct stage **ret_st, struct stow_err *err)
 {
 	struct mem *m = mem_from(b);
-	LOCK_SCOPE(&m->lock);
+	LOCK_SCOPE(&m->store->lock);
 	struct entry *e = *stage_find_locked(m, name);
 
 	if (e == NULL)
@@ -328,19 +332,16 @@ static int mem_stage_publish(struct stage *st, const struct digest *d, struct st
 {
 	struct mem *m = mem_from(st->backend);
 	struct mem_stage *ms = mem_stage_from(st);
-	LOCK_SCOPE(&m->lock);
+	LOCK_SCOPE(&m->store->lock);
 	struct entry **stage = stage_find_locked(m, ms->name);
-	struct entry **blob = blob_find_locked(m, d);
+	struct entry **blob = mem_find_blob_locked(m, d);
 
 	assert(!ms->sealed);
 	if (*stage == NULL)
 		return fail_no_stage(ms->name, err);
-	if (*blob == NULL) {
-		*blob = x_calloc(1, sizeof(**blob));
-		(*blob)->digest = *d;
-		(*blob)->bytes = bytes_ref(ms->bytes);
-	}
-	entry_drop(stage);
+	if (*blob == NULL)
+		mem_add_blob_locked(m, d, ms->bytes);
+	mem_entry_drop(stage);
 	ms->sealed = true;
 	return 0;
 }
@@ -356,12 +357,12 @@ static void mem_stage_close(struct stage *st)
 static int mem_stage_discard(struct backend *b, const char *name, struct stow_err *err)
 {
 	struct mem *m = mem_from(b);
-	LOCK_SCOPE(&m->lock);
+	LOCK_SCOPE(&m->store->lock);
 	struct entry **at = stage_find_locked(m, name);
 
 	if (*at == NULL)
 		return fail_no_stage(name, err);
-	entry_drop(at);
+	mem_entry_drop(at);
 	return 0;
 }
 
@@ -371,16 +372,40 @@ static int mem_stage_scan(struct backend *b, backend_stage_visit *visit, void *a
 	CLEANUP(freep) char(*seen)[STAGE_NAME_LEN + 1] = NULL;
 	size_t n = 0;
 
-	lock_take(&m->lock);
+	lock_take(&m->store->lock);
 	for (const struct entry *e = m->stages; e != NULL; e = e->next) {
 		seen = x_reallocarray(seen, n + 1, sizeof(*seen));
 		memcpy(seen[n++], e->name, sizeof(*seen));
 	}
-	lock_release(&m->lock);
+	lock_release(&m->store->lock);
 	for (size_t i = 0; i < n; i++) {
 		if (visit(arg, seen[i], err) < 0)
 			return -1;
 	}
+	return 0;
+}
+
+/* --- what a cache asks --- */
+
+static void mem_touch(struct backend *b, const struct digest *d)
+{
+	struct mem *m = mem_from(b);
+	LOCK_SCOPE(&m->store->lock);
+	struct entry *e = *mem_find_blob_locked(m, d);
+
+	if (e != NULL)
+		e->used_ns = clock_wall_ns();
+}
+
+static int mem_space(struct backend *b, uint64_t *ret_free, uint64_t *ret_total, struct stow_err *err)
+{
+	struct sysinfo si;
+
+	(void)mem_from(b);
+	if (sysinfo(&si) < 0)
+		return stow_fail_errno(err, errno, "ask how much memory there is");
+	*ret_free = (uint64_t)si.freeram * si.mem_unit;
+	*ret_total = (uint64_t)si.totalram * si.mem_unit;
 	return 0;
 }
 
@@ -403,16 +428,36 @@ static const struct backend_ops mem_ops = {
 	.stage_close = mem_stage_close,
 	.stage_discard = mem_stage_discard,
 	.stage_scan = mem_stage_scan,
+	.touch = mem_touch,
+	.space = mem_space,
+	.behind = &mem_behind_ops,
 };
 
-int mem_new(struct backend **ret_b, struct stow_err *err)
+static struct backend *mem_on(struct mem_store *store)
 {
 	struct mem *m = x_calloc(1, sizeof(*m));
 
-	(void)err; /* nothing here can fail; the signature is that of every backend's maker */
 	m->base.ops = &mem_ops;
 	m->magic = MEM_MAGIC;
-	lock_init(&m->lock, RANK_BACKEND);
-	*ret_b = &m->base;
+	m->store = store;
+	return &m->base;
+}
+
+int mem_new(struct backend **ret_b, struct stow_err *err)
+{
+	struct mem_store *store = x_calloc(1, sizeof(*store));
+
+	(void)err; /* nothing here can fail; the signature is that of every backend's maker */
+	store->refs = 1;
+	lock_init(&store->lock, RANK_BACKEND);
+	*ret_b = mem_on(store);
 	return 0;
+}
+
+struct backend *mem_share(struct backend *b)
+{
+	struct mem *m = mem_from(b);
+
+	atomic_fetch_add(&m->store->refs, 1);
+	return mem_on(m->store);
 }

@@ -124,7 +124,7 @@ int cmd_check(int argc, char **argv)
 	check_directory(&r, "root", conf->root);
 	check_directory(&r, "local.path", conf->local.path);
 	if (!storage_is_local(conf)) {
-		remote_s3_options(conf, &options);
+		remote_s3_options(&conf->remote.s3, &options);
 		(void)s3_probe(&options, report, &r);
 	}
 	if (r.json) {

@@ -22,7 +22,7 @@ static int open_bucket(const struct conf *c, const char *path, struct backend **
 {
 	struct s3_options o;
 
-	remote_s3_options(c, &o);
+	remote_s3_options(&c->remote.s3, &o);
 	return s3_new(&o, path, ret_b, err);
 }
 

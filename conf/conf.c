@@ -29,34 +29,70 @@ static const char *const type_names[] = {
 	[TOML_TABLE] = "a table",
 };
 
-/* One key of a document; called back by the parser. Enters the tables that are our sections. */
-static bool take_entry(void *arg, const struct toml_entry *e)
+/* One key of a table, which is called `shown` in errors and `name` in its table. Enters the tables that are
+ * sections. */
+static bool take_key(struct document *doc, const struct conf_table *t, void *object, const char *shown,
+		     const char *name, const struct toml_entry *e)
 {
-	struct document *doc = arg;
 	struct conf_value v = { .text = e->text, .number = e->number };
-	const struct conf_key *k = conf_key_find(e->key);
+	const struct conf_key *k = conf_key_find(t, name);
+	const struct conf_section *section = conf_section_find(t, name);
 	struct stow_err err;
 
-	if (!k && conf_section_find(e->key)) {
-		if (e->type != TOML_TABLE)
-			conf_add_error(doc->errors, "%s:%u: %s: expected a table, found %s", doc->name,
-				       e->line, e->key, type_names[e->type]);
-		return true;
-	}
-	if (!k) {
+	if (!k && section) {
+		if (e->type == (section->array ? TOML_ARRAY : TOML_TABLE))
+			return true;
+		conf_add_error(doc->errors, "%s:%u: %s: expected %s, found %s", doc->name, e->line, shown,
+			       section->array ? "an array of tables" : "a table", type_names[e->type]);
+	} else if (!k) {
 		char hint[CONF_HINT_MAX];
-		conf_key_hint(e->key, hint);
-		conf_add_error(doc->errors, "%s:%u: %s: unknown key%s", doc->name, e->line, e->key, hint);
+		conf_key_hint(t, name, hint);
+		conf_add_error(doc->errors, "%s:%u: %s: unknown key%s", doc->name, e->line, shown, hint);
 	} else if (!(k->kind->types & 1u << e->type)) {
-		conf_add_error(doc->errors, "%s:%u: %s: expected %s, found %s", doc->name, e->line, e->key,
+		conf_add_error(doc->errors, "%s:%u: %s: expected %s, found %s", doc->name, e->line, shown,
 			       k->kind->expected, type_names[e->type]);
 	} else if (e->text && strlen(e->text) != e->len) {
 		conf_add_error(doc->errors, "%s:%u: %s: the string has a NUL in it", doc->name, e->line,
-			       e->key);
-	} else if (conf_key_set(k, doc->conf, v, &err) < 0) {
-		conf_add_error(doc->errors, "%s:%u: %s: %s", doc->name, e->line, e->key, err.msg);
+			       shown);
+	} else if (conf_key_set(t, k, object, v, &err) < 0) {
+		conf_add_error(doc->errors, "%s:%u: %s: %s", doc->name, e->line, shown, err.msg);
 	}
 	return false;
+}
+
+/* The beginning of a source; whether it is one that may be entered. */
+static bool take_source(struct document *doc, const struct toml_entry *e)
+{
+	struct conf *c = doc->conf;
+	CLEANUP(freep) char *origin = x_asprintf("%s:%u", doc->name, e->line);
+
+	if (e->type != TOML_TABLE) {
+		conf_add_error(doc->errors, "%s: source[%zu]: expected a table, found %s", origin,
+			       c->n_sources + 1, type_names[e->type]);
+		return false;
+	}
+	if (c->n_sources == CONF_SOURCES_MAX) {
+		conf_add_error(doc->errors, "%s: source: there are more than %d", origin, CONF_SOURCES_MAX);
+		return false;
+	}
+	conf_add_source(c, origin);
+	return true;
+}
+
+/* One key of a document; called back by the parser. */
+static bool take_entry(void *arg, const struct toml_entry *e)
+{
+	static const char element[] = "source[]";
+	struct document *doc = arg;
+	struct conf *c = doc->conf;
+
+	if (strcmp(e->key, element) == 0)
+		return take_source(doc, e);
+	if (strncmp(e->key, element, strlen(element)) != 0)
+		return take_key(doc, &conf_table_main, c, e->key, e->key, e);
+	const char *name = e->key + strlen(element) + 1;
+	CLEANUP(freep) char *shown = x_asprintf("source[%zu].%s", c->n_sources, name);
+	return take_key(doc, &conf_table_source, &c->sources[c->n_sources - 1], shown, name, e);
 }
 
 void conf_apply_text(struct conf *c, const char *name, const char *text, size_t n, struct conf_errors *errors)
@@ -170,13 +206,14 @@ static void apply_variable(struct conf *c, const char *name, const char *value, 
 	struct stow_err err;
 	if (strcmp(name, VARIABLE_FILE) == 0 || is_service_link(name))
 		return;
-	for (size_t i = 0; i < conf_n_keys; i++) {
+	for (size_t i = 0; i < conf_table_main.n_keys; i++) {
+		const struct conf_key *k = &conf_table_main.keys[i];
 		char known[CONF_VARIABLE_MAX];
-		conf_key_variable(&conf_keys[i], known);
-		if (strcmp(known, name) != 0 || conf_keys[i].files_only)
+		conf_key_variable(k, known);
+		if (strcmp(known, name) != 0 || k->files_only)
 			continue;
-		if (conf_key_set(&conf_keys[i], c, (struct conf_value){ .text = value }, &err) < 0)
-			conf_add_error(errors, "environment %s: %s: %s", name, conf_keys[i].name, err.msg);
+		if (conf_key_set(&conf_table_main, k, c, (struct conf_value){ .text = value }, &err) < 0)
+			conf_add_error(errors, "environment %s: %s: %s", name, k->name, err.msg);
 		return;
 	}
 	char hint[CONF_HINT_MAX];
@@ -204,7 +241,7 @@ static void apply_aws_variable(struct conf *c, const struct conf_key *k, const c
 	if (k->kind != &conf_kind_text)
 		for (char *p = text; *p; p++)
 			*p = (char)tolower((unsigned char)*p);
-	if (conf_key_set(k, c, (struct conf_value){ .text = text }, &err) < 0)
+	if (conf_key_set(&conf_table_main, k, c, (struct conf_value){ .text = text }, &err) < 0)
 		conf_add_error(errors, "environment %s: %s: %s", name, k->name, err.msg);
 }
 
@@ -214,10 +251,11 @@ static void apply_aws_variables(struct conf *c, const char *const *environment, 
 	const char *ignore = variable(environment, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
 	bool no_endpoints = ignore && strcasecmp(ignore, "true") == 0;
 
-	for (size_t i = 0; i < conf_n_keys; i++) {
-		const struct conf_key *k = &conf_keys[i];
+	for (size_t i = 0; i < conf_table_main.n_keys; i++) {
+		const struct conf_key *k = &conf_table_main.keys[i];
 		const char *value = NULL;
-		if (conf_key_given(k, c) || (no_endpoints && k->parse == conf_parse_endpoint))
+		if (conf_key_given(&conf_table_main, k, c) ||
+		    (no_endpoints && k->parse == conf_parse_endpoint))
 			continue;
 		for (size_t j = 0; j < ARRAY_LEN(k->aws) && k->aws[j] && !(value && *value); j++) {
 			value = variable(environment, k->aws[j]);
@@ -231,10 +269,10 @@ static void apply_overrides(struct conf *c, const struct conf_sources *src, stru
 {
 	for (size_t i = 0; i < src->n_overrides; i++) {
 		const struct conf_override *o = &src->overrides[i];
-		const struct conf_key *k = conf_key_find(o->key);
+		const struct conf_key *k = conf_key_find(&conf_table_main, o->key);
 		struct stow_err err;
 		assert(k);
-		if (conf_key_set(k, c, (struct conf_value){ .text = o->value }, &err) < 0)
+		if (conf_key_set(&conf_table_main, k, c, (struct conf_value){ .text = o->value }, &err) < 0)
 			conf_add_error(errors, "flag %s: %s: %s", o->origin, o->key, err.msg);
 	}
 }

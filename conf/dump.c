@@ -31,37 +31,70 @@ static void explain_key(const struct conf_key *k, FILE *out)
 	print_comment(text, out);
 }
 
-static void print_key(const struct conf_key *k, const struct conf *c, FILE *out)
+/* How a configuration is written. */
+struct style {
+	bool explain;
+	const char *mark; /* before each line that is no comment */
+};
+
+static void print_key(const struct conf_table *t, const struct conf_key *k, const void *object,
+		      struct style style, FILE *out)
 {
-	const void *field = (const char *)c + k->offset;
+	const void *field = (const char *)object + k->offset;
 	if (k->secret && **(char *const *)field) {
-		fprintf(out, "# %s is set, and not shown\n", conf_leaf(k->name));
+		fprintf(out, "# %s is set, and not shown\n", conf_leaf(t, k->name));
 		return;
 	}
-	fprintf(out, "%s = ", conf_leaf(k->name));
+	fprintf(out, "%s%s = ", style.mark, conf_leaf(t, k->name));
 	k->kind->print(k, field, out);
 	fputc('\n', out);
 }
 
-static void print_conf(const struct conf *c, bool explain, FILE *out)
+static void print_table(const struct conf_table *t, const void *object, struct style style, FILE *out)
 {
 	const struct conf_section *section = NULL;
-	for (size_t i = 0; i < conf_n_keys; i++) {
-		const struct conf_key *k = &conf_keys[i];
-		const struct conf_section *next = conf_section_of(k->name);
+	bool first = true;
+	for (size_t i = 0; i < t->n_keys; i++) {
+		const struct conf_key *k = &t->keys[i];
+		const struct conf_section *next = conf_section_of(t, k->name);
+		if (t->has && !t->has(object, k))
+			continue;
 		if (next != section) {
 			fputc('\n', out);
-			if (explain)
+			if (style.explain)
 				print_comment(next->help, out);
-			fprintf(out, "[%s]\n", next->name);
+			fprintf(out, "%s[%s%s]\n", style.mark, t->prefix, next->name);
 			section = next;
-		} else if (explain) {
+		} else if (style.explain && !first) {
 			fputc('\n', out);
 		}
-		if (explain)
+		if (style.explain)
 			explain_key(k, out);
-		print_key(k, c, out);
+		print_key(t, k, object, style, out);
+		first = false;
 	}
+}
+
+static void print_source(const struct conf_source *s, struct style style, FILE *out)
+{
+	fprintf(out, "%s[[source]]\n", style.mark);
+	print_table(&conf_table_source, s, style, out);
+}
+
+/* The default is to have none, so that this is a comment: without its marks, a source. */
+static void print_example_source(FILE *out)
+{
+	static const char path[] = "/var/lib/registry";
+	const struct conf_key *k = conf_key_find(&conf_table_source, "path");
+	CLEANUP(conf_freep) struct conf *c = conf_new();
+	struct conf_source *s = conf_add_source(c, "");
+	struct stow_err err;
+	int r = conf_key_set(&conf_table_source, k, s, (struct conf_value){ .text = path }, &err);
+	assert(r == 0);
+
+	fputc('\n', out);
+	print_comment(conf_section_find(&conf_table_main, "source")->help, out);
+	print_source(s, (struct style){ .explain = true, .mark = "#" }, out);
 }
 
 /* A stream into memory; fails where allocation does. */
@@ -79,12 +112,27 @@ static void close_text(FILE *out)
 		x_abort("out of memory");
 }
 
+char *conf_key_text(const struct conf_key *k, const void *object)
+{
+	char *text = NULL;
+	size_t n = 0;
+	FILE *out = open_text(&text, &n);
+	k->kind->print(k, (const char *)object + k->offset, out);
+	close_text(out);
+	return text;
+}
+
 char *conf_dump(const struct conf *c)
 {
 	char *text = NULL;
 	size_t n = 0;
 	FILE *out = open_text(&text, &n);
-	print_conf(c, false, out);
+	const struct style plain = { .mark = "" };
+	print_table(&conf_table_main, c, plain, out);
+	for (size_t i = 0; i < c->n_sources; i++) {
+		fputc('\n', out);
+		print_source(&c->sources[i], plain, out);
+	}
 	close_text(out);
 	return text;
 }
@@ -105,7 +153,9 @@ char *conf_default_text(void)
 	size_t n = 0;
 	FILE *out = open_text(&text, &n);
 	print_comment(intro, out);
-	print_conf(c, true, out);
+	fputc('\n', out);
+	print_table(&conf_table_main, c, (struct style){ .explain = true, .mark = "" }, out);
+	print_example_source(out);
 	close_text(out);
 	return text;
 }

@@ -41,27 +41,27 @@ static unsigned tolerance(const char *name)
 }
 
 /* Keys, and sections after them. */
-static const char *known_name(size_t i)
+static const char *known_name(const struct conf_table *t, size_t i)
 {
-	return i < conf_n_keys ? conf_keys[i].name : conf_sections[i - conf_n_keys].name;
+	return i < t->n_keys ? t->keys[i].name : t->sections[i - t->n_keys].name;
 }
 
 /* The nearest name of the same section; or a key of this very name in another section. */
-static const char *meant(const char *name)
+static const char *meant(const struct conf_table *t, const char *name)
 {
-	const struct conf_section *section = conf_section_of(name);
-	const char *leaf = conf_leaf(name);
+	const struct conf_section *section = conf_section_of(t, name);
+	const char *leaf = conf_leaf(t, name);
 	unsigned best = tolerance(leaf);
 	const char *found = NULL, *elsewhere = NULL;
 
-	for (size_t i = 0; i < conf_n_keys + conf_n_sections; i++) {
-		const char *known = known_name(i);
-		if (conf_section_of(known) != section) {
-			if (strcmp(conf_leaf(known), leaf) == 0)
+	for (size_t i = 0; i < t->n_keys + t->n_sections; i++) {
+		const char *known = known_name(t, i);
+		if (conf_section_of(t, known) != section) {
+			if (strcmp(conf_leaf(t, known), leaf) == 0)
 				elsewhere = known;
 			continue;
 		}
-		unsigned distance = conf_name_distance(conf_leaf(known), leaf);
+		unsigned distance = conf_name_distance(conf_leaf(t, known), leaf);
 		if (distance < best || (distance == best && !found)) {
 			best = distance;
 			found = known;
@@ -70,21 +70,22 @@ static const char *meant(const char *name)
 	return found ? found : elsewhere;
 }
 
-void conf_key_hint(const char *name, char out[CONF_HINT_MAX])
+void conf_key_hint(const struct conf_table *t, const char *name, char out[CONF_HINT_MAX])
 {
-	const struct conf_section *section = conf_section_of(name);
-	const char *known = meant(name);
+	const struct conf_section *section = conf_section_of(t, name);
+	const char *known = meant(t, name);
 	if (known) {
-		snprintf(out, CONF_HINT_MAX, ", did you mean \"%s\"?", known);
+		snprintf(out, CONF_HINT_MAX, ", did you mean \"%s%s\"?", t->prefix, known);
 		return;
 	}
 
 	size_t n = (size_t)snprintf(out, CONF_HINT_MAX, ", expected one of");
 	const char *comma = " ";
-	for (size_t i = 0; i < conf_n_keys + conf_n_sections && n < CONF_HINT_MAX; i++) {
-		if (conf_section_of(known_name(i)) != section)
+	for (size_t i = 0; i < t->n_keys + t->n_sections && n < CONF_HINT_MAX; i++) {
+		if (conf_section_of(t, known_name(t, i)) != section)
 			continue;
-		n += (size_t)snprintf(out + n, CONF_HINT_MAX - n, "%s%s", comma, conf_leaf(known_name(i)));
+		n += (size_t)snprintf(out + n, CONF_HINT_MAX - n, "%s%s", comma,
+				      conf_leaf(t, known_name(t, i)));
 		comma = ", ";
 	}
 	if (n >= CONF_HINT_MAX)
@@ -97,11 +98,12 @@ void conf_variable_hint(const char *name, char out[CONF_HINT_MAX])
 	unsigned best = tolerance(tail) + 1;
 
 	snprintf(out, CONF_HINT_MAX, ", no key has this name");
-	for (size_t i = 0; i < conf_n_keys; i++) {
+	for (size_t i = 0; i < conf_table_main.n_keys; i++) {
+		const struct conf_key *k = &conf_table_main.keys[i];
 		char known[CONF_VARIABLE_MAX];
-		conf_key_variable(&conf_keys[i], known);
+		conf_key_variable(k, known);
 		unsigned distance = conf_name_distance(tail, known + strlen(CONF_VARIABLE_PREFIX));
-		if (distance >= best || conf_keys[i].files_only)
+		if (distance >= best || k->files_only)
 			continue;
 		best = distance;
 		snprintf(out, CONF_HINT_MAX, ", did you mean %s?", known);

@@ -144,6 +144,32 @@ static void print_size(const struct conf_key *k UNUSED, const void *field, FILE 
 	print_string(text, out);
 }
 
+static int set_share(const struct conf_key *k, void *field, struct conf_value v, struct stow_err *err)
+{
+	int64_t bytes = v.number, percent = 0;
+
+	if (v.text && conf_parse_share(v.text, &bytes, &percent, err) < 0)
+		return -1;
+	if (bytes < 0)
+		return stow_fail(err, STOW_OUT_OF_RANGE, "%" PRId64 " is out of range, expected 0 or more",
+				 bytes);
+	if (percent > k->max)
+		return stow_fail(err, STOW_OUT_OF_RANGE,
+				 "%.80s is out of range, expected no more than %" PRId64 "%%", v.text,
+				 k->max);
+	*(struct conf_share *)field = (struct conf_share){ .bytes = bytes, .percent = (unsigned)percent };
+	return 0;
+}
+
+static void print_share(const struct conf_key *k, const void *field, FILE *out)
+{
+	const struct conf_share *share = field;
+	if (share->percent != 0)
+		fprintf(out, "\"%u%%\"", share->percent);
+	else
+		print_size(k, &share->bytes, out);
+}
+
 static int set_duration(const struct conf_key *k, void *field, struct conf_value v, struct stow_err *err)
 {
 	int64_t n = 0;
@@ -157,6 +183,30 @@ static void print_duration(const struct conf_key *k UNUSED, const void *field, F
 	char text[CONF_TEXT_MAX];
 	conf_format_duration(*(const int64_t *)field, text);
 	print_string(text, out);
+}
+
+static const char always[] = "always";
+
+static int set_wait(const struct conf_key *k, void *field, struct conf_value v, struct stow_err *err)
+{
+	if (strcmp(v.text, always) == 0) {
+		*(int64_t *)field = CONF_WAIT_ALWAYS;
+		return 0;
+	}
+	if (set_duration(k, field, v, err) == 0)
+		return 0;
+	return err->code == STOW_OUT_OF_RANGE
+		       ? -1
+		       : conf_refuse(err, STOW_INVALID_ARGUMENT, v.text,
+				     "is neither a duration such as \"30s\" nor \"always\"");
+}
+
+static void print_wait(const struct conf_key *k, const void *field, FILE *out)
+{
+	if (*(const int64_t *)field == CONF_WAIT_ALWAYS)
+		print_string(always, out);
+	else
+		print_duration(k, field, out);
 }
 
 /* Booleans. */
@@ -184,6 +234,12 @@ static const char *const levels[] = {
 };
 static const char *const formats[] = { [LOG_FORMAT_TEXT] = "text", [LOG_FORMAT_JSON] = "json" };
 static const char *const remotes[] = { [CONF_REMOTE_NONE] = "", [CONF_REMOTE_S3] = "s3" };
+static const char *const modes[] = { [CONF_MODE_TIERED] = "tiered", [CONF_MODE_DIRECT] = "direct" };
+static const char *const owners[] = { [CONF_OWNER_SHARED] = "shared", [CONF_OWNER_EXCLUSIVE] = "exclusive" };
+static const char *const sources[] = { [CONF_SOURCE_DIR] = "dir", [CONF_SOURCE_S3] = "s3" };
+static const char *const layouts[] = {
+	[CONF_LAYOUT_REGISTRY] = "registry", [CONF_LAYOUT_STOWAGE] = "stowage"
+};
 static const char *const addressings[] = { [CONF_S3_ADDRESSING_AUTO] = "auto",
 					   [CONF_S3_ADDRESSING_PATH] = "path",
 					   [CONF_S3_ADDRESSING_VIRTUAL] = "virtual" };
@@ -198,6 +254,10 @@ static const char *const sses[] = { [CONF_S3_SSE_BUCKET] = "",
 const struct conf_choice conf_choice_level = { "a log level", levels, ARRAY_LEN(levels) };
 const struct conf_choice conf_choice_format = { "a log format", formats, ARRAY_LEN(formats) };
 const struct conf_choice conf_choice_remote = { "a type of remote", remotes, ARRAY_LEN(remotes) };
+const struct conf_choice conf_choice_mode = { "a use of the remote", modes, ARRAY_LEN(modes) };
+const struct conf_choice conf_choice_owner = { "a kind of owner", owners, ARRAY_LEN(owners) };
+const struct conf_choice conf_choice_source = { "a type of source", sources, ARRAY_LEN(sources) };
+const struct conf_choice conf_choice_layout = { "a layout", layouts, ARRAY_LEN(layouts) };
 const struct conf_choice conf_choice_address = { "a form of address", addressings, ARRAY_LEN(addressings) };
 const struct conf_choice conf_choice_checksum = { "a use of checksums", checksums, ARRAY_LEN(checksums) };
 const struct conf_choice conf_choice_sse = { "a kind of encryption", sses, ARRAY_LEN(sses) };
@@ -245,6 +305,11 @@ const struct conf_kind conf_kind_bool = { 1u << TOML_BOOLEAN, "a boolean", set_b
 const struct conf_kind conf_kind_count = { INTEGERS, "an integer", set_count, print_count, NULL };
 const struct conf_kind conf_kind_size = { STRINGS | INTEGERS, "a size such as \"64MiB\"", set_size,
 					  print_size, NULL };
+const struct conf_kind conf_kind_share = { STRINGS | INTEGERS,
+					   "a size such as \"50GiB\" or a share such as \"20%\"", set_share,
+					   print_share, NULL };
+const struct conf_kind conf_kind_wait = { STRINGS, "a duration such as \"30s\", or \"always\"", set_wait,
+					  print_wait, NULL };
 const struct conf_kind conf_kind_duration = { STRINGS, "a duration such as \"30s\"", set_duration,
 					      print_duration, NULL };
 const struct conf_kind conf_kind_choice = { STRINGS, "a string", set_choice, print_choice, NULL };

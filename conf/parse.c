@@ -134,6 +134,27 @@ int conf_parse_size(const char *s, int64_t *ret_bytes, struct stow_err *err)
 			   "is not a size, expected a number of bytes such as \"64MiB\" or \"10GB\"");
 }
 
+int conf_parse_share(const char *s, int64_t *ret_bytes, int64_t *ret_percent, struct stow_err *err)
+{
+	const char *p = s;
+	int64_t n = 0;
+	int e = read_number(&p, &n);
+	if (e == 0 && strcmp(p, "%") == 0) {
+		*ret_bytes = 0;
+		*ret_percent = n;
+		return 0;
+	}
+	if (conf_parse_size(s, &n, err) < 0)
+		return err->code == STOW_OUT_OF_RANGE
+			       ? -1
+			       : conf_refuse(
+					 err, STOW_INVALID_ARGUMENT, s,
+					 "is neither a size such as \"50GiB\" nor a share such as \"20%\"");
+	*ret_bytes = n;
+	*ret_percent = 0;
+	return 0;
+}
+
 /* Adds one number and its unit, moving *s past them and *next past the unit, which is used up then: 0,
  * or an errno value: EINVAL, ERANGE. */
 static int read_duration_part(const char **s, size_t *next, int64_t *sum)

@@ -26,6 +26,10 @@ int conf_parse_integer(const char *s, int64_t *ret_n, struct stow_err *err) MUST
  * KiB, MiB, GiB, TiB). No sign, no fraction. */
 int conf_parse_size(const char *s, int64_t *ret_bytes, struct stow_err *err) MUST_CHECK;
 
+/* Such a size, or a share in whole percent: "20%". The other one of the two becomes 0. */
+int conf_parse_share(const char *s, int64_t *ret_bytes, int64_t *ret_percent,
+		     struct stow_err *err) MUST_CHECK;
+
 /* "30s", "500ms", "1h30m": numbers with the units h, m, s, ms, us, ns, larger units first, each at
  * most once. Always with a unit. */
 int conf_parse_duration(const char *s, int64_t *ret_ns, struct stow_err *err) MUST_CHECK;

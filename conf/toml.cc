@@ -79,7 +79,32 @@ std::string join(const std::string &path, std::string_view part)
 	return whole.append("\"").append(part).append("\"");
 }
 
+void visit_table(const toml::table &t, const std::string &path, toml_visit *visit, void *arg);
+
 /* As deep as the visitor says yes, which is as deep as the tables that it knows. */
+void visit_node(const toml::node &n, const std::string &key, unsigned line, toml_visit *visit, void *arg)
+{
+	struct toml_entry e = {};
+	e.key = key.c_str();
+	e.type = type_of(n);
+	e.line = line;
+	if (const auto *s = n.as_string()) {
+		e.text = s->get().c_str();
+		e.len = s->get().size();
+	} else if (const auto *i = n.as_integer()) {
+		e.number = i->get();
+	} else if (const auto *b = n.as_boolean()) {
+		e.number = b->get();
+	}
+	if (!visit(arg, &e))
+		return;
+	if (const auto *sub = n.as_table())
+		visit_table(*sub, key, visit, arg);
+	else if (const auto *elements = n.as_array())
+		for (const toml::node &element : *elements)
+			visit_node(element, key + "[]", element.source().begin.line, visit, arg);
+}
+
 void visit_table(const toml::table &t, const std::string &path, toml_visit *visit, void *arg)
 {
 	struct member {
@@ -92,25 +117,8 @@ void visit_table(const toml::table &t, const std::string &path, toml_visit *visi
 	std::stable_sort(members.begin(), members.end(), [](const member &x, const member &y) {
 		return x.key->source().begin < y.key->source().begin;
 	});
-
-	for (const member &m : members) {
-		const std::string key = join(path, m.key->str());
-		struct toml_entry e = {};
-		e.key = key.c_str();
-		e.type = type_of(*m.value);
-		e.line = m.key->source().begin.line;
-		if (const auto *s = m.value->as_string()) {
-			e.text = s->get().c_str();
-			e.len = s->get().size();
-		} else if (const auto *i = m.value->as_integer()) {
-			e.number = i->get();
-		} else if (const auto *b = m.value->as_boolean()) {
-			e.number = b->get();
-		}
-		const bool enter = visit(arg, &e);
-		if (const auto *sub = m.value->as_table(); sub && enter)
-			visit_table(*sub, key, visit, arg);
-	}
+	for (const member &m : members)
+		visit_node(*m.value, join(path, m.key->str()), m.key->source().begin.line, visit, arg);
 }
 
 int fail(struct toml_error *err, unsigned line, unsigned column, std::string_view msg)

@@ -1,7 +1,8 @@
 /* A C face of the TOML parser (toml.cc): one call that shows every key of a document to a visitor.
  *
- * Keys come in the order in which they are written; a table comes before its members. No C++
- * exception leaves the adapter. */
+ * Keys come in the order in which they are written; a table comes before its members, and an array before
+ * its elements, which all have its key and "[]": source[], source[].type. No C++ exception leaves the
+ * adapter. */
 #ifndef STOWAGE_CONF_TOML_H
 #define STOWAGE_CONF_TOML_H
 
@@ -21,7 +22,7 @@ struct toml_entry {
 	const char *text; /* TOML_STRING: NUL-terminated, and NULs may also be within */
 	size_t len;       /* TOML_STRING: bytes of text */
 	int64_t number;   /* TOML_INTEGER; TOML_BOOLEAN: 0 or 1 */
-	unsigned line;    /* of the key, from 1 */
+	unsigned line;    /* of the key, from 1; of an element, where it begins */
 };
 
 struct toml_error {
@@ -29,7 +30,7 @@ struct toml_error {
 	char msg[256];
 };
 
-/* For a table: whether its members are wanted. Else the result does not matter. The entry and all
+/* For a table or an array: whether its members are wanted. Else the result does not matter. The entry and all
  * that it points to live until the visitor returns. */
 typedef bool toml_visit(void *arg, const struct toml_entry *e);
 

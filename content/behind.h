@@ -10,14 +10,21 @@
 #include "content/backend.h"
 #include "content/base/buf.h"
 
-struct sending;
+/* The base of every sending: the first member of the implementation's own struct. */
+struct sending {
+	struct backend *backend;
+};
 
-/* Reads all `n` bytes at `off`, which the source has; on any thread, several at once. */
+/* Reads all `n` bytes at `off`, which the source has; on any thread, several at once. It waits for this
+ * machine's disk and nothing else: a thread that everybody's transfers share may call it. */
 typedef int sending_read(void *arg, uint64_t off, void *to, size_t n, struct stow_err *err);
 
 /* A record of a sending, by which it can be taken up again after a restart: 16 lower-case hex digits
- * (stage_name_ok) while a stage is its source, and afterwards "sha256-" and the like and the digest's hex. */
+ * (stage_name_ok) while a stage is its source, and afterwards "sha256-" and the like and the digest's hex.
+ * Records are this machine's: two that use one storage know nothing of each other's. */
 enum { SENDING_RECORD_MAX = 160 };
+/* Whether the name has one of these forms, which are good as file names. */
+bool sending_record_ok(const char *record);
 
 enum sending_flags {
 	SENDING_REPLACE = 1, /* bytes that are there under the blob's name are known to be wrong */
@@ -30,6 +37,11 @@ enum note_flags {
 /* Visits a note; -1 with *err set ends it. The name is without the backend's prefix. */
 typedef int note_visit(void *arg, const char *name, uint64_t size, int64_t modified_ns, struct stow_err *err);
 
+/* Letters, digits, '.', '-', '_' and '/', at most NOTE_NAME_MAX of them: a path, no part of which is empty or
+ * begins with a '.'. */
+enum { NOTE_NAME_MAX = 200 };
+bool note_name_ok(const char *name);
+
 /* A read-only backend has `look` alone, and NULL for all else. */
 struct behind_ops {
 	/* As stat, in one exchange with the storage. Its NOT_FOUND may be wrong. */
@@ -40,8 +52,9 @@ struct behind_ops {
 
 	/* Begins to send what will be the blob that `hint` names (nothing is sent before the end where it
 	 * names none), from a source that has no bytes yet, or takes up what `record` says of an earlier
-	 * process: then the source has `have` bytes, and what was sent beyond them is void. Does not wait for
-	 * the network. ALREADY_EXISTS if a sending of that record is open. */
+	 * process: then the source has `have` bytes, and what was sent beyond them is void. Where there is no
+	 * such record, nothing was sent, whatever `have` is. Does not wait for the network. ALREADY_EXISTS if
+	 * a sending of that record is open. */
 	int (*send_open)(struct backend *b, const char *record, const struct stage_hint *hint, uint64_t have,
 			 sending_read *read, void *arg, struct sending **ret_s, struct stow_err *err);
 	/* The source has `have` bytes now, and those before do not change. Does not block. */
@@ -49,7 +62,8 @@ struct behind_ops {
 	/* The source is about to be cut: what was sent is given up. It may be cut only if this succeeds. */
 	int (*send_rewind)(struct sending *s, struct stow_err *err);
 	/* The same bytes have another home from now on: record, reader and its argument change. No read of
-	 * the old one runs when it returns, and none follows. */
+	 * the old one runs when it returns, and none follows; after a failure all is as it was.
+	 * ALREADY_EXISTS if a sending of that record is open; what one tells of that is not is given up. */
 	int (*send_move)(struct sending *s, const char *record, sending_read *read, void *arg,
 			 struct stow_err *err);
 	/* The source's `size` bytes are the blob `d`: it is behind, whole and durable, when this returns 0.
@@ -64,7 +78,7 @@ struct behind_ops {
 	/* Visits the records that there are, open or not. */
 	int (*send_scan)(struct backend *b, backend_stage_visit *visit, void *arg, struct stow_err *err);
 
-	/* --- notes: names of letters, digits, '.', '-', '_' and '/' --- */
+	/* --- notes: see note_name_ok() --- */
 
 	/* Makes or replaces one. */
 	int (*note_put)(struct backend *b, const char *name, const void *data, size_t n, unsigned flags,

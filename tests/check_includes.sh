@@ -40,7 +40,7 @@ BEGIN {
 	header[++n] = "^(protobuf-c/|google/protobuf)"; home[n] = "^proto/"
 	header[++n] = "\\.pb-c\\.h$"; home[n] = "^proto/"
 	header[++n] = "^lmdb\\.h$"; home[n] = "^content/meta[^/]*\\.c$|^content/meta[^/]*_internal\\.h$"
-	header[++n] = "^jansson"; home[n] = "^cmd/output\\.c$|^backends/s3/creds_document\\.c$"
+	header[++n] = "^jansson"; home[n] = "^cmd/output\\.c$|^backends/s3/creds_document\\.c$|^backends/tiered/manifest\\.c$"
 	header[++n] = "^openssl/"; home[n] = "^content/base/"
 	header[++n] = "^(toml\\+\\+/|toml\\.hpp$)"; home[n] = "^conf/toml\\.cc$"
 	header[++n] = "^absl/"; home[n] = "^proto/abseil\\.cc$"

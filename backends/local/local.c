@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #define LOCAL_MAGIC 0x10ca1001u
 #define LOCAL_BLOB_MAGIC 0x10ca1002u
@@ -220,6 +221,38 @@ static int local_scan(struct backend *b, backend_blob_visit *visit, void *arg, s
 	return 0;
 }
 
+/* --- for a cache --- */
+
+/* Recent enough: a time for each read would be a write for each. */
+static const int64_t TOUCH_NS = 60 * NSEC_PER_SEC;
+
+/* The time of use is the file's atime, set by us, since mounts with noatime do not, and relatime does so
+ * once a day. Nothing is lost if it cannot be set: then the blob seems older than it is. */
+static void local_touch(struct backend *b, const struct digest *d)
+{
+	const struct timespec times[2] = { { .tv_nsec = UTIME_NOW }, { .tv_nsec = UTIME_OMIT } };
+	const struct dir *dir = &local_from(b)->alg[d->alg];
+	char hex[DIGEST_HEX_MAX];
+	struct stat sb;
+
+	digest_format_hex(d, hex);
+	if (fstatat(dir->fd, hex, &sb, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(sb.st_mode) &&
+	    clock_wall_ns() - time_ns(&sb.st_atim) > TOUCH_NS)
+		(void)utimensat(dir->fd, hex, times, AT_SYMLINK_NOFOLLOW);
+}
+
+static int local_space(struct backend *b, uint64_t *ret_free, uint64_t *ret_total, struct stow_err *err)
+{
+	const struct dir *dir = &local_from(b)->blobs;
+	struct statvfs v;
+
+	if (fstatvfs(dir->fd, &v) < 0)
+		return stow_fail_errno(err, errno, "space of %s", dir->path);
+	*ret_free = (uint64_t)v.f_bavail * v.f_frsize;
+	*ret_total = (uint64_t)v.f_blocks * v.f_frsize;
+	return 0;
+}
+
 static void local_free(struct backend *b)
 {
 	struct local *l = local_from(b);
@@ -251,6 +284,8 @@ static const struct backend_ops local_ops = {
 	.stage_close = local_stage_close,
 	.stage_discard = local_stage_discard,
 	.stage_scan = local_stage_scan,
+	.touch = local_touch,
+	.space = local_space,
 };
 
 static int open_below(struct dir *dir, const struct dir *parent, const char *name, struct stow_err *err)

@@ -172,11 +172,30 @@ void aws_profile_free(struct aws_profile *p)
 	*p = (struct aws_profile){ 0 };
 }
 
+/* The place of a key that has a value; SIZE_MAX: there is none. */
+static size_t find(const struct aws_profile *p, const char *key)
+{
+	size_t found = SIZE_MAX;
+
+	for (size_t i = 0; i < p->n; i++)
+		if (strcmp(p->keys[i].key, key) == 0 && *p->keys[i].value &&
+		    (found == SIZE_MAX || p->keys[i].from_credentials))
+			found = i;
+	return found;
+}
+
 const char *aws_profile_get(const struct aws_profile *p, const char *key)
 {
-	const char *value = NULL;
-	for (size_t i = 0; i < p->n; i++)
-		if (strcmp(p->keys[i].key, key) == 0 && (!value || p->keys[i].from_credentials))
-			value = p->keys[i].value;
-	return value && *value ? value : NULL;
+	size_t i = find(p, key);
+	return i < p->n ? p->keys[i].value : NULL;
+}
+
+const char *aws_profile_get_beside(const struct aws_profile *p, const char *key, const char *beside)
+{
+	size_t at = find(p, beside);
+	for (size_t i = 0; at < p->n && i < p->n; i++)
+		if (strcmp(p->keys[i].key, key) == 0 && *p->keys[i].value &&
+		    p->keys[i].from_credentials == p->keys[at].from_credentials)
+			return p->keys[i].value;
+	return NULL;
 }

@@ -38,5 +38,7 @@ void aws_profile_free(struct aws_profile *p);
 
 /* A key's value, or NULL where it is missing or empty. The credentials file counts before the other. */
 const char *aws_profile_get(const struct aws_profile *p, const char *key);
+/* The same, but only from the file that `beside`, another key, is from: for what belongs together. */
+const char *aws_profile_get_beside(const struct aws_profile *p, const char *key, const char *beside);
 
 #endif

@@ -4,6 +4,7 @@
 #include "content/base/encode.h"
 #include "content/base/hash.h"
 #include "content/base/mem.h"
+#include "content/base/text.h"
 
 #define CLIENT_MAGIC 0x53c10001u
 
@@ -30,39 +31,46 @@ static void free_text(const char *s)
 	free((void *)(uintptr_t)s);
 }
 
-static void free_parts(struct s3_client *c)
+static void core_free(struct client_core *core)
 {
-	free_text(c->o.endpoint);
-	free_text(c->o.bucket);
-	free_text(c->o.sse_kms_key);
-	free_text(c->o.storage_class);
-	free_text(c->o.expected_owner);
-	free(c->tagging);
-	free(c->kms_context);
-	free(c->region);
-	FREE_OBJ(c);
+	free_text(core->o.endpoint);
+	free_text(core->o.bucket);
+	free_text(core->o.sse_kms_key);
+	free_text(core->o.storage_class);
+	free_text(core->o.expected_owner);
+	free(core->tagging);
+	free(core->kms_context);
+	free(core->region);
+	free(core);
+}
+
+static struct s3_client *client_new(struct client_core *core, bool is_fork)
+{
+	struct s3_client *c = x_calloc(1, sizeof(*c));
+
+	*c = (struct s3_client){ .magic = CLIENT_MAGIC, .core = core, .is_fork = is_fork };
+	return c;
 }
 
 int s3_client_new(const struct s3_options *o, struct http *http, const struct s3_creds_source *creds,
 		  struct s3_client **ret_c, struct stow_err *err)
 {
-	struct s3_client *c;
+	struct client_core *core;
 	char *region;
 
 	if (s3_options_region(o, &region, err) < 0)
 		return -1;
-	c = x_calloc(1, sizeof(*c));
-	c->magic = CLIENT_MAGIC;
-	copy_options(&c->o, o);
-	c->region = region;
-	c->creds = *creds;
-	c->tagging = s3_tagging_header(o->tags);
-	c->kms_context = s3_kms_context_header(o->sse_kms_context);
-	if (request_env_init(&c->env, &c->o, c->region, http, &c->creds, err) < 0) {
-		free_parts(c);
+	core = x_calloc(1, sizeof(*core));
+	copy_options(&core->o, o);
+	core->region = region;
+	core->creds = *creds;
+	core->tagging = s3_tagging_header(o->tags);
+	core->kms_context = s3_kms_context_header(o->sse_kms_context);
+	if (request_env_init(&core->env, &core->o, core->region, http, &core->creds, err) < 0) {
+		core_free(core);
 		return -1;
 	}
-	*ret_c = c;
+	*ret_c = client_new(core, false);
 	return 0;
 }
 
@@ -71,8 +79,11 @@ void s3_client_free(struct s3_client *c)
 	if (c == NULL)
 		return;
 	CHECK_OBJ(c, CLIENT_MAGIC);
-	request_env_destroy(&c->env);
-	free_parts(c);
+	if (!c->is_fork) {
+		request_env_destroy(&c->core->env);
+		core_free(c->core);
+	}
+	FREE_OBJ(c);
 }
 
 void s3_client_freep(struct s3_client **c)
@@ -80,11 +91,24 @@ void s3_client_freep(struct s3_client **c)
 	s3_client_free(*c);
 }
 
+struct s3_client *s3_client_fork(struct s3_client *c)
+{
+	CHECK_OBJ(c, CLIENT_MAGIC);
+	assert(!c->is_fork);
+	return client_new(c->core, true);
+}
+
+void s3_client_stop(struct s3_client *c)
+{
+	CHECK_OBJ(c, CLIENT_MAGIC);
+	request_env_stop(&c->core->env, c->is_fork ? &c->group : NULL);
+}
+
 void s3_client_learnt(struct s3_client *c, struct s3_learnt *ret_l)
 {
 	CHECK_OBJ(c, CLIENT_MAGIC);
-	LOCK_SCOPE(&c->env.lock);
-	*ret_l = c->env.learnt;
+	LOCK_SCOPE(&c->core->env.lock);
+	*ret_l = c->core->env.learnt;
 }
 
 /* --- what requests have in common --- */
@@ -93,16 +117,16 @@ void client_request(struct s3_client *c, struct request *r, const char *op, cons
 		    const char *key)
 {
 	CHECK_OBJ(c, CLIENT_MAGIC);
-	request_init(r, &c->env, op, method, key);
+	request_init(r, &c->core->env, &c->group, op, method, key);
 	if (key != NULL && (key[0] == '\0' || strlen(key) > S3_KEY_MAX)) {
 		(void)stow_fail(&r->err, STOW_INVALID_ARGUMENT, "a key has 1 to %d bytes, this one %zu",
 				S3_KEY_MAX, strlen(key));
 		r->failed = true;
 	}
 	r->max_body = CLIENT_ERROR_BODY;
-	if (c->o.expected_owner[0] != '\0')
-		request_header(r, "x-amz-expected-bucket-owner", "%s", c->o.expected_owner);
-	if (c->o.request_payer)
+	if (c->core->o.expected_owner[0] != '\0')
+		request_header(r, "x-amz-expected-bucket-owner", "%s", c->core->o.expected_owner);
+	if (c->core->o.request_payer)
 		request_header(r, "x-amz-request-payer", "requester");
 }
 
@@ -131,7 +155,7 @@ static const char *sse_name(enum s3_sse sse)
 
 void client_object_headers(const struct s3_client *c, struct request *r)
 {
-	const struct s3_options *o = &c->o;
+	const struct s3_options *o = &c->core->o;
 	const char *sse = sse_name(o->sse);
 
 	if (sse != NULL)
@@ -140,16 +164,18 @@ void client_object_headers(const struct s3_client *c, struct request *r)
 		if (o->sse_kms_key[0] != '\0')
 			request_header(r, "x-amz-server-side-encryption-aws-kms-key-id", "%s",
 				       o->sse_kms_key);
-		if (c->kms_context != NULL)
-			request_header(r, "x-amz-server-side-encryption-context", "%s", c->kms_context);
+		if (c->core->kms_context != NULL)
+			request_header(r, "x-amz-server-side-encryption-context", "%s", c->core->kms_context);
 	}
 	if (o->storage_class[0] != '\0')
 		request_header(r, "x-amz-storage-class", "%s", o->storage_class);
-	if (c->tagging != NULL)
-		request_header(r, "x-amz-tagging", "%s", c->tagging);
+	if (c->core->tagging != NULL)
+		request_header(r, "x-amz-tagging", "%s", c->core->tagging);
 }
 
-static int hash_body(const struct s3_body *body, struct digest *ret_d, struct stow_err *err)
+/* A part may have gigabytes; so this ends, too, when the client is stopped. */
+static int hash_body(struct s3_client *c, const struct s3_body *body, struct digest *ret_d,
+		     struct stow_err *err)
 {
 	CLEANUP(hash_freep) struct hash *h = hash_new(DIGEST_SHA256);
 	CLEANUP(freep) uint8_t *chunk = x_malloc(HASH_CHUNK);
@@ -157,6 +183,8 @@ static int hash_body(const struct s3_body *body, struct digest *ret_d, struct st
 	for (uint64_t off = 0; off < body->size;) {
 		size_t n = body->size - off < HASH_CHUNK ? (size_t)(body->size - off) : HASH_CHUNK;
 
+		if (request_env_stopped(&c->core->env, &c->group))
+			return stow_fail(err, STOW_CANCELLED, "cancelled");
 		if (body->read(body->arg, off, chunk, n, err) < 0)
 			return -1;
 		hash_update(h, chunk, n);
@@ -168,13 +196,13 @@ static int hash_body(const struct s3_body *body, struct digest *ret_d, struct st
 
 void client_body(struct s3_client *c, struct request *r, const struct s3_body *body, struct digest *ret_d)
 {
-	bool checksum = c->o.checksums == S3_CHECKSUMS_WHEN_SUPPORTED;
+	bool checksum = c->core->o.checksums == S3_CHECKSUMS_WHEN_SUPPORTED;
 	struct digest d = { 0 };
 	char text[BASE64_SIZE(32)];
 
 	if (body->sha256.alg == DIGEST_SHA256)
 		d = body->sha256;
-	else if ((checksum || !c->env.tls) && !r->failed && hash_body(body, &d, &r->err) < 0)
+	else if ((checksum || !c->core->env.tls) && !r->failed && hash_body(c, body, &d, &r->err) < 0)
 		r->failed = true;
 	r->body = *body;
 	if (digest_is_set(&d))
@@ -206,16 +234,16 @@ int client_check_sent(struct request *r, const struct digest *sent, char ret_eta
 		      struct stow_err *err)
 {
 	const char *got = http_header(&r->t.resp, "x-amz-checksum-sha256");
-	char text[BASE64_SIZE(32)];
+	char text[BASE64_SIZE(32)], shown[65];
 
 	if (got != NULL && digest_is_set(sent)) {
 		base64_encode(text, sent->b, sent->len);
 		if (strcmp(got, text) != 0) {
 			r->bad_answer = true;
+			text_clean(shown, sizeof(shown), got);
 			return stow_fail(err, STOW_DATA_LOSS,
-					 "the server has bytes with the checksum %.64s, "
-					 "sent were such with %s",
-					 got, text);
+					 "the server has bytes with the checksum %s, sent were such with %s",
+					 shown, text);
 		}
 	}
 	return copy_etag(r, ret_etag, err);
@@ -317,7 +345,7 @@ void client_op_end(struct s3_op *op, struct request *r)
 void s3_op_cancel(struct s3_client *c, struct s3_op *op)
 {
 	CHECK_OBJ(c, CLIENT_MAGIC);
-	LOCK_SCOPE(&c->env.lock);
+	LOCK_SCOPE(&c->core->env.lock);
 	if (op->request != NULL)
 		request_cancel_locked(op->request);
 }
@@ -337,12 +365,12 @@ static int presign(struct s3_client *c, const char *key, unsigned expires_s, con
 				   .payload = SIGV4_UNSIGNED,
 				   .region = region,
 				   .service = "s3",
-				   .time_ns = request_env_now(&c->env) };
+				   .time_ns = request_env_now(&c->core->env) };
 
-	lock_take(&c->env.lock);
-	e = c->env.endpoint;
-	memcpy(region, c->env.learnt.region, sizeof(region));
-	lock_release(&c->env.lock);
+	lock_take(&c->core->env.lock);
+	e = c->core->env.endpoint;
+	memcpy(region, c->core->env.learnt.region, sizeof(region));
+	lock_release(&c->core->env.lock);
 	buf_init(&path, REQUEST_TEXT_MAX);
 	if (buf_printf(&path, err, "%s/", e.path) < 0 || sigv4_encode(&path, key, true, err) < 0 ||
 	    buf_append(&path, "", 1, err) < 0)
@@ -362,12 +390,12 @@ int s3_presign(struct s3_client *c, const char *key, unsigned expires_s, char *o
 	int result;
 
 	CHECK_OBJ(c, CLIENT_MAGIC);
-	if (c->creds.get(c->creds.arg, &creds, err) != 0)
+	if (c->core->creds.get(c->core->creds.arg, &creds, err) != 0)
 		return -1;
 	buf_init(&b, size);
 	result = presign(c, key, expires_s, &creds, &b, err);
-	if (c->creds.release != NULL)
-		c->creds.release(c->creds.arg, &creds);
+	if (c->core->creds.release != NULL)
+		c->core->creds.release(c->core->creds.arg, &creds);
 	if (result == 0)
 		memcpy(out, b.p, b.len);
 	return result;

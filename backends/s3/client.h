@@ -18,8 +18,9 @@
  *                        after all retries
  *   UNIMPLEMENTED        501, and 400 or 405 that say so: the server does not know this
  *   ABORTED              409: a concurrent operation got in the way; begin again
- *   CANCELLED            s3_op_cancel
- *   UNAVAILABLE          5xx, 429, timeouts, connections, after all retries; no credentials now
+ *   CANCELLED            s3_op_cancel, s3_client_stop on a fork
+ *   UNAVAILABLE          5xx, 429, timeouts, connections, after all retries; no credentials now;
+ *                        s3_client_stop
  *   INVALID_ARGUMENT     any other 4xx */
 #ifndef STOWAGE_BACKENDS_S3_CLIENT_H
 #define STOWAGE_BACKENDS_S3_CLIENT_H
@@ -39,9 +40,17 @@ struct s3_creds_source; /* backends/s3/request.h */
  * options cannot go together; else as s3_options_region(). Does not connect. */
 int s3_client_new(const struct s3_options *o, struct http *http, const struct s3_creds_source *creds,
 		  struct s3_client **ret_c, struct stow_err *err) MUST_CHECK;
-/* Nothing may be under way. NULL is a no-op. */
+/* Nothing may be under way, and no fork be left. NULL is a no-op. */
 void s3_client_free(struct s3_client *c);
 void s3_client_freep(struct s3_client **c);
+
+/* Another client of the same bucket, which shares all with `c` (no fork itself), but can be stopped alone.
+ * Costs nothing but memory. */
+struct s3_client *s3_client_fork(struct s3_client *c);
+/* All that is under way, waiting calls and back-offs too, ends soon: within half a second, which
+ * CreateMultipartUpload has to hear what it has made; the others at once. What is begun later fails at once.
+ * For good. Does not block. Of the first client, its forks are stopped with it. */
+void s3_client_stop(struct s3_client *c);
 
 enum {
 	S3_KEY_MAX = 1024,       /* bytes, as S3 */
@@ -94,7 +103,8 @@ int s3_delete(struct s3_client *c, const char *key, struct stow_err *err) MUST_C
 
 /* Visits keys that begin with `prefix`, after `start_after` (NULL: from the first), in the order of
  * their bytes, a page of up to 1000 at a time; the visitor may take its time. -1 with *err set ends it.
- * max (0: none) keys at most. */
+ * max (0: none) keys at most. Here and below, DATA_LOSS where what is listed does not rise, or pages lead
+ * in a circle. */
 typedef int s3_list_visit(void *arg, const char *key, const struct s3_object *o, struct stow_err *err);
 int s3_list(struct s3_client *c, const char *prefix, const char *start_after, uint64_t max,
 	    s3_list_visit *visit, void *arg, struct stow_err *err) MUST_CHECK;

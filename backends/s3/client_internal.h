@@ -4,13 +4,20 @@
 
 #include "backends/s3/request.h"
 
-struct s3_client {
-	uint32_t magic;
+/* What a client and its forks share. */
+struct client_core {
 	struct s3_options o; /* what requests need of them, with strings of its own */
 	char *region;
 	char *tagging, *kms_context; /* headers' values; NULL: none */
 	struct s3_creds_source creds;
 	struct request_env env;
+};
+
+struct s3_client {
+	uint32_t magic;
+	struct client_core *core; /* the first one's */
+	bool is_fork;
+	struct request_group group;
 };
 
 enum {

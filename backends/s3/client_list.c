@@ -1,8 +1,19 @@
 /* Lists, a page a request: objects, parts of an upload, uploads. */
 #include "backends/s3/client_internal.h"
 #include "content/base/mem.h"
+#include "content/base/text.h"
 
 enum { PAGE = 1000 }; /* entries, the most that S3 gives */
+
+/* A server whose pages lead in a circle must not keep us for ever. What is listed rises, so that entries
+ * which come again show; pages without any are found out by their markers: one is kept, a later one each
+ * time that twice as many have passed (Brent's search for cycles). */
+struct order {
+	char key[S3_KEY_MAX + 1]; /* the last entry's; "": none yet */
+	unsigned number;          /* or this, of a part; 0: none yet */
+	struct xml_page kept;
+	uint64_t passed, until;
+};
 
 /* What reads a page's body: an xml_*() with its visitor. */
 struct pages {
@@ -21,6 +32,7 @@ struct pages {
 	void *arg;
 	bool first;
 	struct xml_page at;
+	struct order order;
 };
 
 static int read_page(struct s3_client *c, struct pages *p, struct xml_page *ret_page, struct stow_err *err)
@@ -39,6 +51,26 @@ static int read_page(struct s3_client *c, struct pages *p, struct xml_page *ret_
 	return result;
 }
 
+static int check_circle(const struct s3_client *c, struct pages *p, const struct xml_page *next,
+			struct stow_err *err)
+{
+	struct order *o = &p->order;
+	char shown[128];
+
+	if (o->until > 0 && strcmp(next->next, o->kept.next) == 0 &&
+	    strcmp(next->next_id, o->kept.next_id) == 0) {
+		text_clean(shown, sizeof(shown), next->next);
+		return stow_fail(err, STOW_DATA_LOSS, "s3: %s %s: its pages lead in a circle, to %s again",
+				 p->op, c->core->o.bucket, shown);
+	}
+	if (o->passed++ == o->until) {
+		o->kept = *next;
+		o->passed = 0;
+		o->until = o->until > 0 ? o->until * 2 : 1;
+	}
+	return 0;
+}
+
 static int read_pages(struct s3_client *c, struct pages *p, struct stow_err *err)
 {
 	CLEANUP(freep) struct xml_page *next = x_calloc(1, sizeof(*next));
@@ -48,12 +80,26 @@ static int read_pages(struct s3_client *c, struct pages *p, struct stow_err *err
 			return -1;
 		if (!next->truncated || p->left == 0)
 			return 0;
-		if (!p->first && strcmp(next->next, p->at.next) == 0 &&
-		    strcmp(next->next_id, p->at.next_id) == 0)
-			return stow_fail(err, STOW_DATA_LOSS, "s3: %s %s: one page follows itself", p->op,
-					 c->o.bucket);
+		if (check_circle(c, p, next, err) < 0)
+			return -1;
 		p->at = *next;
 	}
+}
+
+static int check_key(struct pages *p, const char *key, bool may_repeat, struct stow_err *err)
+{
+	char *last = p->order.key;
+	int order = strcmp(key, last);
+	char shown[2][128];
+
+	if (last[0] != '\0' && (order < 0 || (order == 0 && !may_repeat))) {
+		text_clean(shown[0], sizeof(shown[0]), key);
+		text_clean(shown[1], sizeof(shown[1]), last);
+		return stow_fail(err, STOW_DATA_LOSS, "s3: %s: %s comes after %s: keys are expected to rise",
+				 p->op, shown[0], shown[1]);
+	}
+	memcpy(last, key, strlen(key) + 1);
+	return 0;
 }
 
 /* --- objects --- */
@@ -61,6 +107,7 @@ static int read_pages(struct s3_client *c, struct pages *p, struct stow_err *err
 static void ask_objects(struct pages *p, struct request *r)
 {
 	request_query(r, "list-type", "2");
+	request_query(r, "encoding-type", "url"); /* XML 1.0 has no words for some of what keys may have */
 	request_query(r, "max-keys", "%u", p->left < PAGE ? (unsigned)p->left : (unsigned)PAGE);
 	request_query(r, "prefix", "%s", p->prefix);
 	if (!p->first)
@@ -76,6 +123,8 @@ static int take_object(void *arg, const char *key, const struct s3_object *o, st
 	if (p->left == 0)
 		return 0;
 	p->left--;
+	if (check_key(p, key, false, err) < 0)
+		return -1;
 	return p->visit.object(p->arg, key, o, err);
 }
 
@@ -110,10 +159,22 @@ static void ask_parts(struct pages *p, struct request *r)
 		request_query(r, "part-number-marker", "%s", p->at.next);
 }
 
+static int take_part(void *arg, const struct s3_part *part, struct stow_err *err)
+{
+	struct pages *p = arg;
+
+	if (part->number <= p->order.number)
+		return stow_fail(err, STOW_DATA_LOSS,
+				 "s3: ListParts %s: part %u comes after %u: numbers are expected to rise",
+				 p->upload->key, part->number, p->order.number);
+	p->order.number = part->number;
+	return p->visit.part(p->arg, part, err);
+}
+
 static int read_parts(struct pages *p, const struct buf *body, struct xml_page *ret_page,
 		      struct stow_err *err)
 {
-	return xml_parts(body->p, body->len, p->visit.part, p->arg, ret_page, err);
+	return xml_parts(body->p, body->len, take_part, p, ret_page, err);
 }
 
 int s3_upload_parts(struct s3_client *c, const struct s3_upload *u, s3_part_visit *visit, void *arg,
@@ -135,6 +196,7 @@ int s3_upload_parts(struct s3_client *c, const struct s3_upload *u, s3_part_visi
 static void ask_uploads(struct pages *p, struct request *r)
 {
 	request_query(r, "uploads", "%s", "");
+	request_query(r, "encoding-type", "url");
 	request_query(r, "max-uploads", "%d", PAGE);
 	request_query(r, "prefix", "%s", p->prefix);
 	if (!p->first) {
@@ -143,10 +205,20 @@ static void ask_uploads(struct pages *p, struct request *r)
 	}
 }
 
+/* Of one key there may be several. */
+static int take_upload(void *arg, const struct s3_upload *u, struct stow_err *err)
+{
+	struct pages *p = arg;
+
+	if (check_key(p, u->key, true, err) < 0)
+		return -1;
+	return p->visit.upload(p->arg, u, err);
+}
+
 static int read_uploads(struct pages *p, const struct buf *body, struct xml_page *ret_page,
 			struct stow_err *err)
 {
-	return xml_uploads(body->p, body->len, p->visit.upload, p->arg, ret_page, err);
+	return xml_uploads(body->p, body->len, take_upload, p, ret_page, err);
 }
 
 int s3_uploads(struct s3_client *c, const char *prefix, s3_upload_visit *visit, void *arg,

@@ -25,9 +25,9 @@ int s3_upload_create(struct s3_client *c, const char *key, char ret_id[S3_UPLOAD
 	client_request(c, &r, "CreateMultipartUpload", "POST", key);
 	request_query(&r, "uploads", "%s", "");
 	client_object_headers(c, &r);
-	if (c->o.checksums == S3_CHECKSUMS_WHEN_SUPPORTED)
+	if (c->core->o.checksums == S3_CHECKSUMS_WHEN_SUPPORTED)
 		request_header(&r, "x-amz-checksum-algorithm", "SHA256");
-	r.flags |= REQUEST_LATE_ERROR;
+	r.flags |= REQUEST_LATE_ERROR | REQUEST_NAMES_ITS_WORK;
 	r.check = check_create;
 	r.arg = id;
 	if (client_perform(&r, err) < 0)
@@ -177,7 +177,7 @@ static int completed_before(struct s3_client *c, const struct s3_upload *u, uint
 	}
 	if (flags & S3_IF_ABSENT)
 		return stow_fail(err, STOW_ALREADY_EXISTS,
-				 "s3: CompleteMultipartUpload %s/%s: it is there already", c->o.bucket,
+				 "s3: CompleteMultipartUpload %s/%s: it is there already", c->core->o.bucket,
 				 u->key);
 	if (ret_o != NULL)
 		*ret_o = o;

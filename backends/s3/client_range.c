@@ -1,6 +1,7 @@
 /* Ranges of objects: GetObject, one range a request. */
 #include "backends/s3/client_internal.h"
 #include "content/base/mem.h"
+#include "content/base/text.h"
 
 /* Freed by its own `done`, or by the one who waits. */
 struct range {
@@ -68,11 +69,13 @@ static int range_check(struct request *r, struct stow_err *err)
 	const char *range = http_header(&r->t.resp, "content-range");
 	const char *etag = http_header(&r->t.resp, "etag");
 	uint64_t first = 0, last = g->got - 1, total = UINT64_MAX;
+	char shown[65];
 
 	if (g->etag[0] != '\0' && etag != NULL && strcmp(etag, g->etag) != 0) {
-		r->bad_answer = true;
+		/* Another attempt would find the same: it is for the reader to look at the object again. */
+		text_clean(shown, sizeof(shown), etag);
 		return stow_fail(err, STOW_FAILED_PRECONDITION,
-				 "the object has changed: its ETag is %.64s, not %s", etag, g->etag);
+				 "the object has changed: its ETag is %s, not %s", shown, g->etag);
 	}
 	if (r->t.resp.status == 206 && (range == NULL || !parse_range(range, &first, &last, &total))) {
 		r->bad_answer = true;

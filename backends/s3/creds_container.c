@@ -98,6 +98,8 @@ static void host_of(const char *url, char out[256])
 	if (*host == '[') {
 		host++;
 		n = strcspn(host, "]/?#");
+		if (host[n] != ']' || !strchr(":/?#", host[n + 1])) /* strchr finds the text's end, too */
+			return;
 	} else {
 		n = strcspn(host, ":/?#");
 	}

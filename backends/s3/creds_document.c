@@ -1,4 +1,4 @@
-/* The only file of the backends that sees jansson. */
+/* Documents with credentials, in JSON. */
 #include "backends/s3/creds_document.h"
 
 #include "content/base/clock.h"

@@ -21,11 +21,12 @@ struct from_profile {
 	char *profile;
 };
 
+/* All from one file, as AWS's tools do it: a token that a profile has in the other one is of other keys. */
 static int take_keys(const struct aws_profile *profile, struct creds_value *ret_v, struct stow_err *err)
 {
 	const char *access = aws_profile_get(profile, "aws_access_key_id");
-	const char *secret = aws_profile_get(profile, "aws_secret_access_key");
-	const char *token = aws_profile_get(profile, "aws_session_token");
+	const char *secret = aws_profile_get_beside(profile, "aws_secret_access_key", "aws_access_key_id");
+	const char *token = aws_profile_get_beside(profile, "aws_session_token", "aws_access_key_id");
 	CLEANUP(creds_value_free)
 	struct creds_value v = { .access_key = x_strdup(access ? access : ""),
 				 .secret_key = x_strdup(secret ? secret : ""),

@@ -3,6 +3,7 @@
 #include "backends/s3/http_internal.h"
 #include "content/base/clock.h"
 #include "content/base/mem.h"
+#include "content/base/text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -131,14 +132,15 @@ static PRINTF(3, 4) void fail(struct http_active *a, enum http_failure failure, 
 	struct http *h = a->h;
 	struct http_transfer *t = a->t;
 	const char *host;
-	char text[sizeof(t->err.msg)];
+	char text[sizeof(t->err.msg)], shown[sizeof(text)];
 	int n = host_len(t->req.url, &host);
 	va_list ap;
 
 	va_start(ap, fmt);
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	(void)stow_fail(&t->err, code_of(failure), "%.*s: %s", n, host, text);
+	text_clean(shown, sizeof(shown), text); /* curl's words may have some of the server's in them */
+	(void)stow_fail(&t->err, code_of(failure), "%.*s: %s", n, host, shown);
 	finish(h, detach(a), failure);
 }
 

@@ -211,6 +211,8 @@ static void set_connection(const struct http *h, struct http_active *a)
 	CURL *e = a->easy;
 
 	set(curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L));
+	/* Else the end of a transfer whose name is being looked up waits for that, and with it all others. */
+	set(curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L));
 	set(curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https"));
 	set(curl_easy_setopt(e, CURLOPT_HTTP_VERSION,
 			     h->o.http2 ? (long)CURL_HTTP_VERSION_2TLS : (long)CURL_HTTP_VERSION_1_1));

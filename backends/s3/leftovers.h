@@ -30,7 +30,8 @@ void leftovers_begin(struct leftovers *l, struct dir *dir, struct s3_client *cli
 		     struct pool *pool);
 /* There may be some: soon, on the pool, they are aborted. */
 void leftovers_poke(struct leftovers *l);
-/* Nothing new is begun, and no timer set. What runs on the pool ends with the pool; then leftovers_free(). */
+/* Nothing new is begun, and no timer set. The client has been stopped, so what runs on the pool ends soon;
+ * then leftovers_free(). */
 void leftovers_end(struct leftovers *l);
 void leftovers_free(struct leftovers *l);
 

@@ -52,10 +52,16 @@ static void tell(struct probe *p, const char *name, enum probe_verdict v, const 
 /* What helps against a failure of an operation that needs `action`. */
 static void tell_failure(struct probe *p, const char *name, const char *action, const struct stow_err *err)
 {
-	char advice[256] = "";
+	char advice[320] = "";
 
 	if (err->code == STOW_PERMISSION_DENIED)
 		snprintf(advice, sizeof(advice), "the credentials need %s on the bucket %s", action,
+			 p->o->bucket);
+	else if (strstr(err->msg, "NoSuchBucket") != NULL)
+		snprintf(advice, sizeof(advice),
+			 "make the bucket %s there, or correct remote.s3.bucket or remote.s3.endpoint; a "
+			 "server that is addressed in another way than it expects says this, too: see "
+			 "remote.s3.addressing",
 			 p->o->bucket);
 	else if (err->code == STOW_UNIMPLEMENTED)
 		snprintf(advice, sizeof(advice), "the server does not know this operation");

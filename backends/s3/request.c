@@ -13,8 +13,8 @@
 /* How long a request waits for the first credentials, and how often it looks. */
 #define CREDS_WAIT (60 * NSEC_PER_SEC)
 #define CREDS_LOOK (50 * NSEC_PER_MSEC)
-/* S3 refuses what is 15 minutes off; an answer without a body says 403 only. */
-#define SKEW_SUSPECT (5 * 60 * NSEC_PER_SEC)
+/* For the answers of REQUEST_NAMES_ITS_WORK. */
+#define STOP_GRACE (500 * NSEC_PER_MSEC)
 
 static const char hash_of_nothing[] = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
@@ -38,6 +38,7 @@ int request_env_init(struct request_env *s, const struct s3_options *o, const ch
 
 void request_env_destroy(struct request_env *s)
 {
+	assert(s->running == NULL);
 	lock_destroy(&s->lock);
 }
 
@@ -47,12 +48,43 @@ int64_t request_env_now(struct request_env *s)
 	return clock_wall_ns() + s->sign_offset_ns;
 }
 
+bool request_env_stopped(struct request_env *s, const struct request_group *g)
+{
+	LOCK_SCOPE(&s->lock);
+	return s->stopped || (g != NULL && g->stopped);
+}
+
+/* Has what it waits for end now. */
+static void hurry_locked(struct request *r)
+{
+	struct request_env *s = r->env;
+
+	LOCK_ASSERT(&s->lock);
+	if (r->waiting)
+		http_after(s->http, &r->timer, 0);
+	http_cancel(s->http, &r->t);
+}
+
+void request_env_stop(struct request_env *s, struct request_group *g)
+{
+	LOCK_SCOPE(&s->lock);
+	*(g != NULL ? &g->stopped : &s->stopped) = true;
+	for (struct request *r = s->running; r != NULL; r = r->next) {
+		if (g != NULL && r->group != g)
+			continue;
+		if (r->flying && (r->flags & REQUEST_NAMES_ITS_WORK) != 0)
+			http_after(s->http, &r->timer, STOP_GRACE);
+		else
+			hurry_locked(r);
+	}
+}
+
 /* --- what a request is made of --- */
 
-void request_init(struct request *r, struct request_env *s, const char *op, const char *method,
-		  const char *key)
+void request_init(struct request *r, struct request_env *s, const struct request_group *g, const char *op,
+		  const char *method, const char *key)
 {
-	*r = (struct request){ .magic = REQUEST_MAGIC, .env = s, .op = op, .method = method };
+	*r = (struct request){ .magic = REQUEST_MAGIC, .env = s, .group = g, .op = op, .method = method };
 	r->key = key != NULL ? x_strdup(key) : NULL;
 	buf_init(&r->url, REQUEST_TEXT_MAX);
 	buf_init(&r->text, REQUEST_TEXT_MAX);
@@ -120,6 +152,11 @@ void request_header(struct request *r, const char *name, const char *fmt, ...)
 
 static void finish(struct request *r, int result)
 {
+	lock_take(&r->env->lock);
+	*r->at = r->next;
+	if (r->next != NULL)
+		r->next->at = r->at;
+	lock_release(&r->env->lock);
 	r->result = result;
 	r->done(r);
 }
@@ -142,204 +179,20 @@ static void finish_failed(struct request *r)
 
 static void finish_cancelled(struct request *r)
 {
-	(void)stow_fail(&r->err, STOW_CANCELLED, "cancelled");
+	if (request_env_stopped(r->env, NULL))
+		(void)stow_fail(&r->err, STOW_UNAVAILABLE, "the store is stopping");
+	else
+		(void)stow_fail(&r->err, STOW_CANCELLED, "cancelled");
 	finish_failed(r);
 }
 
-static const struct {
-	const char *code;
-	enum stow_code as;
-} meanings[] = {
-	{ "NoSuchBucket", STOW_FAILED_PRECONDITION },
-	{ "NoSuchKey", STOW_NOT_FOUND },
-	{ "NoSuchUpload", STOW_NOT_FOUND },
-	{ "AuthorizationHeaderMalformed", STOW_FAILED_PRECONDITION },
-	{ "AccessDenied", STOW_PERMISSION_DENIED },
-	{ "ExpiredToken", STOW_PERMISSION_DENIED },
-	{ "ExpiredTokenException", STOW_PERMISSION_DENIED },
-	{ "TokenRefreshRequired", STOW_PERMISSION_DENIED },
-	{ "InvalidToken", STOW_PERMISSION_DENIED },
-	{ "QuotaExceeded", STOW_RESOURCE_EXHAUSTED },
-	{ "XMinioStorageFull", STOW_RESOURCE_EXHAUSTED },
-	{ "XMinioAdminBucketQuotaExceeded", STOW_RESOURCE_EXHAUSTED },
-	{ "BadDigest", STOW_DATA_LOSS },
-	{ "XAmzContentSHA256Mismatch", STOW_DATA_LOSS },
-	{ "XAmzContentChecksumMismatch", STOW_DATA_LOSS },
-	{ "NotImplemented", STOW_UNIMPLEMENTED },
-	{ "MethodNotAllowed", STOW_UNIMPLEMENTED },
-	{ "RequestTimeout", STOW_UNAVAILABLE },
-};
-
-static enum stow_code code_of(const struct request *r, int status)
-{
-	for (size_t i = 0; i < ARRAY_LEN(meanings); i++)
-		if (strcmp(r->error.code, meanings[i].code) == 0)
-			return meanings[i].as;
-	if (status == 412 || strcmp(r->error.code, "PreconditionFailed") == 0)
-		return r->flags & REQUEST_IF_ABSENT ? STOW_ALREADY_EXISTS : STOW_FAILED_PRECONDITION;
-	switch (status) {
-	case 401:
-	case 403:
-		return STOW_PERMISSION_DENIED;
-	case 404: /* what is missing is in the body, which HEAD has not: see s3_head() */
-		return strcmp(r->method, "HEAD") == 0 ? STOW_NOT_FOUND : STOW_FAILED_PRECONDITION;
-	case 405:
-	case 501:
-		return STOW_UNIMPLEMENTED;
-	case 408:
-	case 429:
-		return STOW_UNAVAILABLE;
-	case 409:
-		return STOW_ABORTED;
-	case 416:
-		return STOW_OUT_OF_RANGE;
-	case 507:
-		return STOW_RESOURCE_EXHAUSTED;
-	default:
-		break;
-	}
-	if (status >= 300 && status < 400)
-		return STOW_FAILED_PRECONDITION;
-	return status >= 400 && status < 500 ? STOW_INVALID_ARGUMENT : STOW_UNAVAILABLE;
-}
-
-/* "403 AccessDenied (request 4X): what the server has to say" */
-static void explain_answer(struct request *r)
-{
-	const struct s3_error *e = &r->error;
-	const char *id = http_header(&r->t.resp, "x-amz-request-id");
-	char request[128] = "";
-
-	if (id == NULL && e->request_id[0] != '\0')
-		id = e->request_id;
-	if (id != NULL)
-		(void)snprintf(request, sizeof(request), " (request %.96s)", id);
-	(void)stow_fail(&r->err, code_of(r, r->t.resp.status), "%d%s%s%s%s%s", r->t.resp.status,
-			e->code[0] != '\0' ? " " : "", e->code, request, e->message[0] != '\0' ? ": " : "",
-			e->message);
-	if (retry_judge(&(struct retry_outcome){ HTTP_ANSWERED, r->t.resp.status, e->code, false }) ==
-	    RETRY_REGION)
-		(void)stow_fail(&r->err, r->err.code, "%s (asked in region %s)", r->err.msg, r->region);
-}
-
-/* --- what an answer means --- */
-
-/* Keeps the difference of the clocks; whether the answer has a date, and *ret_off_ns. */
-static bool learn_clock(struct request *r, int64_t *ret_off_ns)
-{
-	struct request_env *s = r->env;
-	const char *date = http_header(&r->t.resp, "date");
-	int64_t at;
-
-	if (date == NULL || !http_date(date, &at))
-		return false;
-	*ret_off_ns = at - clock_wall_ns();
-	LOCK_SCOPE(&s->lock);
-	s->learnt.any = true;
-	s->learnt.clock_offset_ns = *ret_off_ns;
-	return true;
-}
-
-/* The bucket's region, if the answer says it and the request was for another one: all requests' from now
- * on. Whether to try again. */
-static bool learn_region(struct request *r)
-{
-	struct request_env *s = r->env;
-	const char *region = http_header(&r->t.resp, "x-amz-bucket-region");
-	struct s3_endpoint e;
-	struct stow_err err;
-
-	if (region == NULL)
-		region = r->error.region;
-	if (r->region_used || !s3_region_ok(region) || strcmp(region, r->region) == 0)
-		return false;
-	if (s3_endpoint_make(s->o, region, strcmp(region, s->home) != 0, &e, &err) < 0)
-		return false;
-	r->region_used = true;
-	LOCK_SCOPE(&s->lock);
-	s->endpoint = e;
-	(void)snprintf(s->learnt.region, sizeof(s->learnt.region), "%s", region);
-	s->learnt.region_changed = strcmp(region, s->home) != 0;
-	return true;
-}
-
-static bool learn_skew(struct request *r, bool dated, int64_t off_ns)
-{
-	struct request_env *s = r->env;
-
-	if (r->skew_used || !dated)
-		return false;
-	r->skew_used = true;
-	LOCK_SCOPE(&s->lock);
-	s->sign_offset_ns = off_ns;
-	return true;
-}
-
-static bool refresh_creds(struct request *r)
-{
-	const struct s3_creds_source *c = r->env->creds;
-
-	if (r->refresh_used || c->refresh == NULL || r->creds.key.session_token == NULL)
-		return false;
-	r->refresh_used = true;
-	c->refresh(c->arg, &r->creds);
-	return true;
-}
-
-/* Whether something has been put right, so that the request may go out again at once. */
-static bool repaired(struct request *r, enum retry_verdict v, bool dated, int64_t off_ns)
-{
-	switch (v) {
-	case RETRY_SKEW:
-		return learn_skew(r, dated, off_ns);
-	case RETRY_EXPIRED:
-		return refresh_creds(r);
-	case RETRY_REGION:
-		/* HEAD has no body that could say more than 400. */
-		return learn_region(r) ||
-		       (r->t.resp.status == 400 && r->error.code[0] == '\0' && refresh_creds(r));
-	case RETRY_NONE:
-		/* Nor 403. */
-		if (r->t.failure == HTTP_ANSWERED && r->t.resp.status == 403 && r->error.code[0] == '\0' &&
-		    dated && (off_ns > SKEW_SUSPECT || off_ns < -SKEW_SUSPECT))
-			return learn_skew(r, dated, off_ns);
-		return false;
-	case RETRY_SOON:
-	case RETRY_THROTTLED:
-		break;
-	}
-	return false;
-}
-
-/* A success, or -1 with the outcome in *o and r->err. */
-static int look_at_answer(struct request *r, struct retry_outcome *o)
-{
-	struct http_transfer *t = &r->t;
-	const struct buf *body = &t->resp.body;
-	bool good = t->resp.status >= 200 && t->resp.status < 300;
-
-	r->error = (struct s3_error){ 0 };
-	*o = (struct retry_outcome){ t->failure, t->resp.status, r->error.code, r->bad_answer };
-	if (r->bad_answer || t->failure != HTTP_ANSWERED) {
-		r->err = t->err;
-		/* Its sink refused it, but the fault is the answer's. */
-		if (r->bad_answer)
-			o->failure = HTTP_ANSWERED;
-		return -1;
-	}
-	if (!good || (r->flags & REQUEST_LATE_ERROR))
-		(void)xml_error(body->p, body->len, &r->error);
-	if (!good || r->error.code[0] != '\0') {
-		explain_answer(r);
-		return -1;
-	}
-	if (r->check == NULL || r->check(r, &r->err) == 0)
-		return 0;
-	o->bad_answer = r->bad_answer;
-	return -1;
-}
-
 /* --- the attempts --- */
+
+static bool is_cancelled_locked(const struct request *r)
+{
+	LOCK_ASSERT(&r->env->lock);
+	return r->cancelled || r->group->stopped || r->env->stopped;
+}
 
 /* Later, unless it has been cancelled meanwhile. */
 static void try_again_in(struct request *r, int64_t ns)
@@ -348,13 +201,13 @@ static void try_again_in(struct request *r, int64_t ns)
 
 	LOCK_SCOPE(&s->lock);
 	r->waiting = true;
-	http_after(s->http, &r->timer, r->cancelled ? 0 : ns);
+	http_after(s->http, &r->timer, is_cancelled_locked(r) ? 0 : ns);
 }
 
 static bool is_cancelled(struct request *r)
 {
 	LOCK_SCOPE(&r->env->lock);
-	return r->cancelled;
+	return is_cancelled_locked(r);
 }
 
 static uint64_t any_bits(void)
@@ -384,10 +237,14 @@ static void on_answer(struct http_transfer *t)
 	struct retry_outcome o;
 	enum retry_verdict v;
 	int64_t off_ns = 0;
-	bool dated = learn_clock(r, &off_ns);
+	bool dated = request_learn_clock(r, &off_ns);
 
 	CHECK_OBJ(r, REQUEST_MAGIC);
-	if (look_at_answer(r, &o) == 0) {
+	lock_take(&s->lock);
+	r->flying = false;
+	(void)http_timer_stop(s->http, &r->timer);
+	lock_release(&s->lock);
+	if (request_judge(r, &o) == 0) {
 		lock_take(&s->lock);
 		retry_budget_give(&s->budget);
 		lock_release(&s->lock);
@@ -397,7 +254,7 @@ static void on_answer(struct http_transfer *t)
 	v = retry_judge(&o);
 	if (is_cancelled(r)) {
 		finish_cancelled(r);
-	} else if (repaired(r, v, dated, off_ns)) {
+	} else if (request_repair(r, v, dated, off_ns)) {
 		try_again_in(r, 0);
 	} else if (may_retry(r, v)) {
 		int64_t after = retry_after_ns(http_header(&t->resp, "retry-after"), clock_wall_ns());
@@ -412,13 +269,18 @@ static void on_timer(struct http_timer *timer)
 {
 	struct request *r = CONTAINER_OF(timer, struct request, timer);
 	struct request_env *s = r->env;
+	bool waited;
 
-	/* A cancel may have set the timer again since it ran out, and the request may be about to end. */
 	lock_take(&s->lock);
+	waited = r->waiting;
 	r->waiting = false;
+	/* A cancel may have set the timer again since it ran out, and the request may be about to end. */
 	(void)http_timer_stop(s->http, timer);
+	if (!waited) /* the end of STOP_GRACE */
+		http_cancel(s->http, &r->t);
 	lock_release(&s->lock);
-	attempt(r);
+	if (waited)
+		attempt(r);
 }
 
 /* Credentials to sign with. 1: not yet, it will be looked for again. */
@@ -472,8 +334,9 @@ static bool submit(struct request *r)
 	struct request_env *s = r->env;
 
 	LOCK_SCOPE(&s->lock);
-	if (r->cancelled)
+	if (is_cancelled_locked(r))
 		return false;
+	r->flying = true;
 	http_submit(s->http, &r->t);
 	return true;
 }
@@ -481,7 +344,7 @@ static bool submit(struct request *r)
 static void attempt(struct request *r)
 {
 	CHECK_OBJ(r, REQUEST_MAGIC);
-	if (!r->failed && is_cancelled(r)) {
+	if (is_cancelled(r)) {
 		finish_cancelled(r);
 		return;
 	}
@@ -513,24 +376,25 @@ static void attempt(struct request *r)
 
 void request_start(struct request *r)
 {
+	struct request_env *s = r->env;
+
 	CHECK_OBJ(r, REQUEST_MAGIC);
 	r->timer.run = on_timer;
 	assert(r->sink == NULL || r->body.read == NULL); /* they share an argument */
-	if (r->failed)
-		finish_failed(r);
-	else
-		attempt(r);
+	lock_take(&s->lock);
+	r->next = s->running;
+	if (r->next != NULL)
+		r->next->at = &r->next;
+	r->at = &s->running;
+	s->running = r;
+	lock_release(&s->lock);
+	attempt(r);
 }
 
 void request_cancel_locked(struct request *r)
 {
-	struct request_env *s = r->env;
-
-	LOCK_ASSERT(&s->lock);
 	r->cancelled = true;
-	if (r->waiting)
-		http_after(s->http, &r->timer, 0);
-	http_cancel(s->http, &r->t);
+	hurry_locked(r);
 }
 
 /* --- waiting --- */

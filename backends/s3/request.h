@@ -2,7 +2,9 @@
  *
  * An attempt that failed is tried again after a back-off with full jitter (retry.h), as long as its
  * attempts and the client's retry budget last. Beside that, and once each for a request:
- *   RequestTimeTooSkewed        the server's Date corrects the client's clock
+ *   RequestTimeTooSkewed        the server's Date corrects the client's clock; a 403 that says nothing, with
+ *                               a Date that is far off, corrects it for this request, and for all when
+ *                               that has helped
  *   ExpiredToken, InvalidToken  the credentials are refreshed
  *   301, 307, 400 with another region for the bucket: the client signs for, and goes to, that region
  *
@@ -47,18 +49,29 @@ struct request_env {
 	bool tls;         /* whatever the region */
 	const char *home; /* the configured region */
 
-	struct lock lock;            /* guards the rest, and each request's `waiting` and `cancelled` */
+	struct lock lock;        /* guards the rest, and of each request what is between its `lock` marks */
+	struct request *running; /* from start to end */
+	bool stopped;            /* nothing goes on, or begins */
 	struct s3_endpoint endpoint; /* of the region */
 	struct s3_learnt learnt;
 	int64_t sign_offset_ns; /* added to our clock in signatures */
 	struct retry_budget budget;
 };
+/* Requests that are ended together. Zeroed before its first use; outlives them. */
+struct request_group {
+	bool stopped; /* under the environment's lock */
+};
 /* All is borrowed, and outlives it. INVALID_ARGUMENT as s3_endpoint_make. */
 int request_env_init(struct request_env *s, const struct s3_options *o, const char *region, struct http *http,
 		     const struct s3_creds_source *creds, struct stow_err *err) MUST_CHECK;
 void request_env_destroy(struct request_env *s);
-/* The time to sign for. */
+/* The time to sign for, after what is known of the server's clock. */
 int64_t request_env_now(struct request_env *s);
+/* Ends soon what is under way in the group, as CANCELLED; NULL: in all of them, as UNAVAILABLE. What is
+ * started later fails at once in the same way. */
+void request_env_stop(struct request_env *s, struct request_group *g);
+/* Whether it, or all, has been stopped. */
+bool request_env_stopped(struct request_env *s, const struct request_group *g);
 
 enum { REQUEST_PAIRS = 24, REQUEST_TEXT_MAX = 32 * 1024 };
 
@@ -66,12 +79,16 @@ enum request_flags {
 	REQUEST_IF_ABSENT = 1,  /* If-None-Match is sent: 412 is ALREADY_EXISTS */
 	REQUEST_LATE_ERROR = 2, /* a 2xx may have an error for a body */
 	REQUEST_TAKES_TIME = 4, /* no limit but the one on all of it */
+	/* It makes something at the server whose name is in the answer alone. Where it is stopped on its
+	 * way, the answer may still come for half a second. */
+	REQUEST_NAMES_ITS_WORK = 8,
 };
 
 /* Embedded in the operation that it works for. */
 struct request {
 	uint32_t magic;
 	struct request_env *env;
+	const struct request_group *group;
 	const char *op; /* S3's name of it: "PutObject" */
 	const char *method;
 	char *key; /* NULL: the bucket itself */
@@ -108,18 +125,25 @@ struct request {
 	bool has_creds;
 	struct http_timer timer;
 	void *waiter;
-	bool waiting, cancelled;
+	/* lock: */
+	bool waiting;               /* for the timer */
+	bool flying;                /* the transfer is http's */
+	bool cancelled;             /* by itself */
+	struct request *next, **at; /* of the running ones */
+	/* :lock */
 	bool skew_used, refresh_used, region_used; /* each once */
 	unsigned attempts;
 	int64_t creds_until_ns;
+	int64_t sign_offset_ns;     /* of the last attempt: added to our clock */
+	bool skew_suspected;        /* it is not the environment's */
 	char region[S3_REGION_MAX]; /* of the last attempt */
 	struct buf url, text;
 	const char *lines[REQUEST_PAIRS + 8];
 };
 
 /* `key` is copied; op and method must stay. */
-void request_init(struct request *r, struct request_env *s, const char *op, const char *method,
-		  const char *key);
+void request_init(struct request *r, struct request_env *s, const struct request_group *g, const char *op,
+		  const char *method, const char *key);
 void request_destroy(struct request *r);
 /* Both are formatted and copied. */
 void request_query(struct request *r, const char *name, const char *fmt, ...) PRINTF(3, 4);

@@ -1,4 +1,5 @@
 #include "backends/s3/request_internal.h"
+#include "content/base/clock.h"
 #include "content/base/mem.h"
 
 /* Appends a header line, with its NUL, to r->text. */
@@ -47,14 +48,15 @@ int request_sign(struct request *r)
 				   .headers = headers,
 				   .payload = r->payload,
 				   .region = r->region,
-				   .service = "s3",
-				   .time_ns = request_env_now(s) };
+				   .service = "s3" };
 	CLEANUP(freep) char *path = NULL;
 	size_t at[ARRAY_LEN(r->lines)], n = 0;
 	char date[SIGV4_DATE_MAX];
 	struct s3_endpoint e;
 
 	lock_take(&s->lock);
+	if (!r->skew_suspected)
+		r->sign_offset_ns = s->sign_offset_ns;
 	e = s->endpoint;
 	memcpy(r->region, s->learnt.region, sizeof(r->region));
 	s->learnt.requests++;
@@ -63,6 +65,7 @@ int request_sign(struct request *r)
 	lock_release(&s->lock);
 	if (build_url(r, &e, &path) < 0)
 		return -1;
+	q.time_ns = clock_wall_ns() + r->sign_offset_ns;
 	q.path = path;
 	headers[q.headers_n++] = (struct sigv4_pair){ "Host", e.host };
 	headers[q.headers_n++] = (struct sigv4_pair){ "x-amz-content-sha256", r->payload };

@@ -1,6 +1,7 @@
 #include "backends/s3/s3.h"
 
 #include "backends/s3/s3_internal.h"
+#include "backends/s3/sidecar.h"
 #include "content/base/clock.h"
 #include "content/base/mem.h"
 
@@ -210,11 +211,18 @@ static int s3_scan(struct backend *b, backend_blob_visit *visit, void *arg, stru
 
 /* --- start and end --- */
 
+void s3_stop(struct backend *b)
+{
+	s3_client_stop(s3_from(b)->client);
+}
+
 static void s3_free(struct backend *b)
 {
 	struct s3 *s = s3_from(b);
 
 	assert(s->open == NULL);
+	if (s->client != NULL)
+		s3_stop(b);
 	if (s->pool != NULL) {
 		leftovers_end(&s->leftovers);
 		pool_free(s->pool);
@@ -248,6 +256,7 @@ static const struct backend_ops s3_ops = {
 	.stage_close = s3_stage_close,
 	.stage_discard = s3_stage_discard,
 	.stage_scan = s3_stage_scan,
+	.stop = s3_stop,
 };
 
 int s3_new(const struct s3_options *o, const char *path, struct backend **ret_b, struct stow_err *err)
@@ -262,8 +271,9 @@ int s3_new(const struct s3_options *o, const char *path, struct backend **ret_b,
 	s->small_blob = (uint64_t)o->small_blob;
 	s->part_size = (uint64_t)o->part_size;
 	s->upload_concurrency = o->upload_concurrency;
-	if (path != NULL && (dir_open(&s->root, AT_FDCWD, path, x_strdup(path), err) < 0 ||
-			     spool_dir_open(&s->ingest, &s->root, err) < 0))
+	if (path != NULL &&
+	    (dir_open(&s->root, AT_FDCWD, path, x_strdup(path), err) < 0 ||
+	     spool_dir_open(&s->ingest, &s->root, err) < 0 || sidecar_recover(&s->ingest.dir, err) < 0))
 		return -1;
 	if (s3_session_new(o, &s->session, err) < 0)
 		return -1;

@@ -58,6 +58,10 @@ int s3_head_sure(struct s3_client *c, const char *key, unsigned looks, struct s3
  * would be a wrong digest, ABORTED something to repeat at once) becomes INTERNAL. Returns -1. */
 int s3_fail(struct stow_err *err);
 
+/* The store ends: calls under way fail soon with UNAVAILABLE, later ones at once, so that nothing waits for a
+ * bucket that does not answer. On any thread; does not block. */
+void s3_stop(struct backend *b);
+
 /* The slots of the table that stage.c fills; their promises are those of struct backend_ops. */
 int s3_stage_create(struct backend *b, const char *name, const struct stage_hint *hint, struct stage **ret_st,
 		    struct stow_err *err);

@@ -30,6 +30,14 @@ static struct file_name upload_file(const char *stage, const char *more)
 	return name;
 }
 
+static struct file_name abort_file(const char *stage)
+{
+	struct file_name name;
+
+	snprintf(name.s, sizeof(name.s), "%s.%016" PRIx64 ".abort", stage, (uint64_t)clock_wall_ns());
+	return name;
+}
+
 void sidecar_init(struct sidecar *sc)
 {
 	*sc = (struct sidecar){ .fd = -1 };
@@ -211,27 +219,30 @@ void sidecar_remove(struct dir *dir, const char *stage)
 	(void)unlinkat(dir->fd, upload_file(stage, ".new").s, 0);
 }
 
-int sidecar_condemn(struct dir *dir, const char *stage, struct stow_err *err)
+static int rename_to(struct dir *dir, const char *from, struct file_name to, struct stow_err *err)
 {
-	struct file_name from = upload_file(stage, ""), to;
-
-	(void)unlinkat(dir->fd, upload_file(stage, ".new").s, 0);
-	snprintf(to.s, sizeof(to.s), "%s.%016" PRIx64 ".abort", stage, (uint64_t)clock_wall_ns());
-	if (renameat(dir->fd, from.s, dir->fd, to.s) < 0) {
+	if (renameat(dir->fd, from, dir->fd, to.s) < 0) {
 		if (errno == ENOENT)
-			return stow_fail(err, STOW_NOT_FOUND, "%s/%s: not found", dir->path, from.s);
-		return stow_fail_errno(err, errno, "rename %s/%s", dir->path, from.s);
+			return stow_fail(err, STOW_NOT_FOUND, "%s/%s: not found", dir->path, from);
+		return stow_fail_errno(err, errno, "rename %s/%s", dir->path, from);
 	}
 	return dir_sync(dir, err);
 }
 
+int sidecar_condemn(struct dir *dir, const char *stage, struct stow_err *err)
+{
+	(void)unlinkat(dir->fd, upload_file(stage, ".new").s, 0);
+	return rename_to(dir, upload_file(stage, "").s, abort_file(stage), err);
+}
+
 /* --- names --- */
 
-bool sidecar_name(const char *name, char ret_stage[STAGE_NAME_LEN + 1])
+/* "<stage><suffix>" */
+static bool name_of(const char *name, const char *suffix, char ret_stage[STAGE_NAME_LEN + 1])
 {
 	char stage[STAGE_NAME_LEN + 1] = { 0 };
 
-	if (strlen(name) <= STAGE_NAME_LEN || strcmp(name + STAGE_NAME_LEN, ".upload") != 0)
+	if (strlen(name) <= STAGE_NAME_LEN || strcmp(name + STAGE_NAME_LEN, suffix) != 0)
 		return false;
 	memcpy(stage, name, STAGE_NAME_LEN);
 	if (!stage_name_ok(stage))
@@ -240,9 +251,50 @@ bool sidecar_name(const char *name, char ret_stage[STAGE_NAME_LEN + 1])
 	return true;
 }
 
+bool sidecar_name(const char *name, char ret_stage[STAGE_NAME_LEN + 1])
+{
+	return name_of(name, ".upload", ret_stage);
+}
+
 bool sidecar_name_condemned(const char *name)
 {
 	const char *dot = strrchr(name, '.');
 
 	return dot != NULL && strcmp(dot, ".abort") == 0;
+}
+
+/* --- after a crash --- */
+
+/* True if they are of two uploads, of which the record knows one alone. */
+static bool is_another(const struct sidecar *saved, const struct sidecar *record)
+{
+	return strcmp(saved->key, record->key) != 0 || strcmp(saved->id, record->id) != 0;
+}
+
+static int recover_one(void *arg UNUSED, struct dir *dir, const char *name, struct stow_err *err)
+{
+	CLEANUP(sidecar_reset) struct sidecar saved = { .fd = -1 };
+	CLEANUP(sidecar_reset) struct sidecar record = { .fd = -1 };
+	char stage[STAGE_NAME_LEN + 1];
+
+	if (!name_of(name, ".upload.new", stage))
+		return 0;
+	if (sidecar_load_file(&saved, dir, name, err) == 0) {
+		if (sidecar_load(&record, dir, stage, err) < 0) {
+			if (err->code == STOW_NOT_FOUND || err->code == STOW_DATA_LOSS)
+				return rename_to(dir, name, upload_file(stage, ""), err);
+			return -1;
+		}
+		if (is_another(&saved, &record))
+			return rename_to(dir, name, abort_file(stage), err);
+	} else if (err->code != STOW_DATA_LOSS) {
+		return -1;
+	}
+	(void)unlinkat(dir->fd, name, 0);
+	return 0;
+}
+
+int sidecar_recover(struct dir *dir, struct stow_err *err)
+{
+	return dir_each(dir, recover_one, NULL, err);
 }

@@ -40,11 +40,15 @@ int sidecar_save(struct sidecar *sc, struct dir *dir, const char *stage, struct 
 /* Adds a part's line, and notes it. Not synced: a line that is lost costs sending the part again. So
  * does one that could not be written. */
 void sidecar_add(struct sidecar *sc, const struct s3_part *part);
-/* Removes the file, and what a save that did not end has left. What a power loss brings back does no harm
+/* Removes the file, and what a save that has failed has left. What a power loss brings back does no harm
  * where the upload has ended. */
 void sidecar_remove(struct dir *dir, const char *stage);
 /* Sets the file aside to be aborted; durable when it returns 0. NOT_FOUND if there is none. */
 int sidecar_condemn(struct dir *dir, const char *stage, struct stow_err *err) MUST_CHECK;
+/* For the start, before anything is saved: what a crash in the middle of a save has left,
+ * "<stage>.upload.new", becomes the stage's record where there is none, so that the upload in it is taken up
+ * again or given up with the stage; of another upload than the record's, it is set aside to be aborted. */
+int sidecar_recover(struct dir *dir, struct stow_err *err) MUST_CHECK;
 
 /* Whether a name in the directory is that of an upload, and of which stage. */
 bool sidecar_name(const char *name, char ret_stage[STAGE_NAME_LEN + 1]);

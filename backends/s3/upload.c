@@ -16,6 +16,7 @@ struct upload *upload_new(struct s3 *s, const char *stage, const struct stage_hi
 
 	u->magic = UPLOAD_MAGIC;
 	u->s = s;
+	u->client = s3_client_fork(s->client);
 	memcpy(u->stage, stage, sizeof(u->stage));
 	u->read = read;
 	u->arg = arg;
@@ -40,6 +41,7 @@ void upload_free(struct upload *u)
 	pthread_cond_destroy(&u->change);
 	lock_destroy(&u->lock);
 	sidecar_reset(&u->record);
+	s3_client_free(u->client);
 	free(u->parts);
 	free(u->slots);
 	free(u->key);
@@ -146,6 +148,7 @@ static void take_over(struct upload *u, uint64_t size)
 	LOCK_SCOPE(&u->lock);
 	u->eager = false;
 	u->have = u->total = size;
+	upload_withdraw_pump_locked(u);
 	while (u->pumping)
 		lock_wait(&u->lock, &u->change);
 	u->stopping = false;
@@ -183,7 +186,7 @@ static int check_size(struct upload *u, uint64_t size, struct stow_err *err)
 {
 	struct s3_object o;
 
-	if (s3_head_sure(u->s->client, u->key, COMPLETED_LOOKS, &o, err) < 0)
+	if (s3_head_sure(u->client, u->key, COMPLETED_LOOKS, &o, err) < 0)
 		return -1;
 	if (o.size == size)
 		return 0;
@@ -199,7 +202,7 @@ static int complete_once(struct upload *u, unsigned n, unsigned flags, struct st
 
 	for (unsigned i = 0; i < n; i++)
 		parts[i] = u->parts[i].sent;
-	return s3_upload_complete(u->s->client, &upload, parts, n, flags, &o, err);
+	return s3_upload_complete(u->client, &upload, parts, n, flags, &o, err);
 }
 
 /* Where an object of that name is in the way, it counts if it is whole; else it is replaced: our bytes have
@@ -277,7 +280,7 @@ static int read_source(void *arg, uint64_t off, void *to, size_t n, struct stow_
 static int finish_small(struct upload *u, const struct digest *d, uint64_t size, struct stow_err *err)
 {
 	struct s3_body body = { .size = size, .read = read_source, .arg = u };
-	struct s3_client *c = u->s->client;
+	struct s3_client *c = u->client;
 	struct s3_object o;
 
 	if (d->alg == DIGEST_SHA256)

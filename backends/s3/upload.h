@@ -37,14 +37,15 @@ int upload_resume(struct s3 *s, const char *stage, uint64_t size, const struct s
 /* The source has `have` bytes now, and those before do not change. Does not block. */
 void upload_advance(struct upload *u, uint64_t have);
 /* The source is about to be cut to fewer bytes: what was sent is worthless, and is given up. It may still
- * be cut only if this succeeds. */
+ * be cut only if this succeeds. Does not wait for the bucket. */
 int upload_rewind(struct upload *u, struct stow_err *err) MUST_CHECK;
 
 /* The source's `size` bytes are the blob `d`: makes the object, or finds it there. After a failure it may be
  * called again. */
 int upload_finish(struct upload *u, const struct digest *d, uint64_t size, struct stow_err *err) MUST_CHECK;
 
-/* Nothing is under way any more when it returns: what is has been cancelled. What was sent stays recorded. */
+/* Nothing is under way any more when it returns: what is has been cancelled, without a wait for the bucket
+ * but for the name of an upload that it is making (s3_client_stop). What was sent stays recorded. */
 void upload_stop(struct upload *u);
 /* Gives up what was sent; the bucket is told later (leftovers.h). After upload_stop() only. */
 int upload_abandon(struct upload *u, struct stow_err *err) MUST_CHECK;

@@ -28,6 +28,7 @@ struct upload_slot {
 struct upload {
 	unsigned magic;
 	struct s3 *s;
+	struct s3_client *client; /* a fork of the backend's, so that it can be stopped alone */
 	char stage[STAGE_NAME_LEN + 1];
 	upload_read *read;
 	void *arg;
@@ -66,7 +67,10 @@ void upload_parts_clear(struct upload *u);
 /* Has the pump run, if it is of use. */
 void upload_pump_locked(struct upload *u);
 void upload_pump_run(struct job *j);
-/* Cancels what is under way and waits for its end, and the pump's. */
+/* Takes the pump from the pool's queue, where it has not begun. */
+void upload_withdraw_pump_locked(struct upload *u);
+/* Ends what is under way, the pump too, whatever it waits for. Nothing new is sent until `stopping` is unset.
+ */
 void upload_quiesce(struct upload *u);
 
 #endif

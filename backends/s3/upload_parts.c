@@ -66,7 +66,7 @@ static void start_part(struct upload *u, struct upload_slot *slot, uint64_t leng
 	struct s3_body body = { .size = length, .read = read_part, .arg = slot };
 
 	slot->op = (struct s3_op){ .done = part_done };
-	s3_upload_part_start(u->s->client, &slot->op, &upload, slot->number, &body);
+	s3_upload_part_start(u->client, &slot->op, &upload, slot->number, &body);
 }
 
 bool upload_send(struct upload *u, unsigned n, uint64_t end)
@@ -165,7 +165,7 @@ static int list_parts(struct upload *u, struct stow_err *err)
 	struct s3_upload upload = { .key = u->key, .id = u->record.id };
 
 	upload_parts_clear(u);
-	if (s3_upload_parts(u->s->client, &upload, take_part, u, err) < 0)
+	if (s3_upload_parts(u->client, &upload, take_part, u, err) < 0)
 		return -1;
 	u->state = UPLOAD_OPEN;
 	return 0;
@@ -178,7 +178,7 @@ static int create(struct upload *u, struct stow_err *err)
 
 	sidecar_reset(&u->record);
 	u->record.part_size = u->s->part_size;
-	if (s3_upload_create(u->s->client, u->key, u->record.id, err) < 0)
+	if (s3_upload_create(u->client, u->key, u->record.id, err) < 0)
 		return -1;
 	u->record.key = x_strdup(u->key);
 	upload_parts_clear(u);
@@ -187,8 +187,7 @@ static int create(struct upload *u, struct stow_err *err)
 		return 0;
 	}
 	/* Nobody would know of it after a restart. */
-	(void)!s3_upload_abort(u->s->client, &(struct s3_upload){ .key = u->key, .id = u->record.id },
-			       &ignored);
+	(void)!s3_upload_abort(u->client, &(struct s3_upload){ .key = u->key, .id = u->record.id }, &ignored);
 	sidecar_remove(dir, u->stage);
 	sidecar_reset(&u->record);
 	return -1;
@@ -210,7 +209,7 @@ int upload_begin(struct upload *u, uint64_t size, struct stow_err *err)
 	if (u->state != UPLOAD_NONE)
 		return 0;
 	/* Forbidden, a bucket may say of what is not there, where we may not list: then we send. */
-	if (s3_head(u->s->client, u->key, &o, err) == 0) {
+	if (s3_head(u->client, u->key, &o, err) == 0) {
 		if (size == 0 || o.size == size) {
 			u->state = UPLOAD_THERE;
 			return 0;
@@ -289,16 +288,22 @@ void upload_pump_run(struct job *j)
 	pthread_cond_broadcast(&u->change);
 }
 
+/* Others' pumps may have all of the pool's threads, for as long as the bucket lets them wait. */
+void upload_withdraw_pump_locked(struct upload *u)
+{
+	LOCK_ASSERT(&u->lock);
+	if (u->pumping && pool_withdraw(u->s->pool, &u->pump))
+		u->pumping = false;
+}
+
 void upload_quiesce(struct upload *u)
 {
 	LOCK_SCOPE(&u->lock);
 	u->stopping = true;
-	/* What the pump starts can be cancelled once it has been started. */
-	while (u->pumping)
+	upload_withdraw_pump_locked(u);
+	s3_client_stop(u->client);
+	while (u->pumping || u->active > 0)
 		lock_wait(&u->lock, &u->change);
-	for (unsigned i = 0; i < u->s->upload_concurrency; i++)
-		if (u->slots[i].number != 0)
-			s3_op_cancel(u->s->client, &u->slots[i].op);
-	while (u->active > 0)
-		lock_wait(&u->lock, &u->change);
+	s3_client_free(u->client);
+	u->client = s3_client_fork(u->s->client);
 }

@@ -2,6 +2,7 @@
 
 #include "content/base/encode.h"
 #include "content/base/mem.h"
+#include "content/base/text.h"
 
 #include <expat.h>
 
@@ -68,11 +69,13 @@ static void on_end(void *arg, const char *name)
 static void on_text(void *arg, const char *s, int n)
 {
 	struct walk *w = arg;
+	char path[128];
 
 	if (w->failed)
 		return;
 	if ((size_t)n >= sizeof(w->text) - w->text_n) {
-		(void)stow_fail(w->err, STOW_DATA_LOSS, "XML has too long a text in %s", w->path);
+		text_clean(path, sizeof(path), w->path);
+		(void)stow_fail(w->err, STOW_DATA_LOSS, "XML has too long a text in %s", path);
 		stop(w);
 		return;
 	}
@@ -114,15 +117,6 @@ int xml_walk(const void *p, size_t n, xml_visit *visit, void *arg, struct stow_e
 
 /* --- fields --- */
 
-/* For people: cut where it is too long, without control characters. */
-static void copy_cut(char *to, size_t size, const char *from)
-{
-	(void)snprintf(to, size, "%s", from);
-	for (; *to != '\0'; to++)
-		if ((unsigned char)*to < ' ' || *to == 0x7f)
-			*to = ' ';
-}
-
 /* For machines: whole or not at all. */
 static int copy_whole(char *to, size_t size, const char *from, const char *path, struct stow_err *err)
 {
@@ -149,6 +143,36 @@ static int copy_number(uint64_t *to, uint64_t most, const char *from, const char
 	return 0;
 }
 
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* As a URL's query has it: "%2F", and "+" for a blank. `to` has room for all of `from`. False where that
+ * is no such text, or has a NUL. */
+static bool url_decode(char *to, const char *from)
+{
+	for (; *from != '\0'; from++, to++) {
+		int high, low;
+
+		*to = *from == '+' ? ' ' : *from;
+		if (*from != '%')
+			continue;
+		high = hex_digit(from[1]);
+		low = high >= 0 ? hex_digit(from[2]) : -1;
+		if (low < 0 || high + low == 0)
+			return false;
+		*to = (char)(high * 16 + low);
+		from += 2;
+	}
+	*to = '\0';
+	return true;
+}
+
 static bool is(const char *path, const char *what)
 {
 	return strcmp(path, what) == 0;
@@ -162,13 +186,13 @@ static int visit_error(void *arg, const char *path, const char *text, struct sto
 
 	(void)err;
 	if (is(path, "Error/Code"))
-		copy_cut(e->code, sizeof(e->code), text);
+		text_clean(e->code, sizeof(e->code), text);
 	else if (is(path, "Error/Message"))
-		copy_cut(e->message, sizeof(e->message), text);
+		text_clean(e->message, sizeof(e->message), text);
 	else if (is(path, "Error/RequestId"))
-		copy_cut(e->request_id, sizeof(e->request_id), text);
+		text_clean(e->request_id, sizeof(e->request_id), text);
 	else if (is(path, "Error/Region"))
-		copy_cut(e->region, sizeof(e->region), text);
+		text_clean(e->region, sizeof(e->region), text);
 	return 0;
 }
 
@@ -260,6 +284,7 @@ struct list {
 	void *arg;
 	struct xml_page page;
 	bool rooted, has_key, has_size;
+	bool encoded; /* keys, as the page says */
 	char key[S3_KEY_MAX + 1], id[S3_UPLOAD_ID_MAX + 1];
 	struct s3_object object;
 	struct s3_part part;
@@ -286,8 +311,9 @@ static const char *below(const char *path, const char *base)
 	return strncmp(path, base, n) == 0 && path[n] == '/' ? path + n + 1 : NULL;
 }
 
-static int visit_page(struct list *l, const char *path, const char *text, struct stow_err *err)
+static int visit_page(void *arg, const char *path, const char *text, struct stow_err *err)
 {
+	struct list *l = arg;
 	const char *name = below(path, l->root);
 
 	if (is(path, l->root))
@@ -296,12 +322,30 @@ static int visit_page(struct list *l, const char *path, const char *text, struct
 		return 0;
 	if (is(name, "IsTruncated"))
 		l->page.truncated = is(text, "true");
+	else if (is(name, "EncodingType"))
+		l->encoded = is(text, "url");
 	else if (is(name, "NextContinuationToken") || is(name, "NextPartNumberMarker") ||
 		 is(name, "NextKeyMarker"))
 		return copy_whole(l->page.next, sizeof(l->page.next), text, path, err);
 	else if (is(name, "NextUploadIdMarker"))
 		return copy_whole(l->page.next_id, sizeof(l->page.next_id), text, path, err);
 	return 0;
+}
+
+/* A key that may be encoded, into l->key. */
+static int take_key(struct list *l, const char *text, const char *path, struct stow_err *err)
+{
+	char key[TEXT_MAX + 1], shown[128];
+
+	l->has_key = true;
+	if (!l->encoded)
+		return copy_whole(l->key, sizeof(l->key), text, path, err);
+	if (!url_decode(key, text)) {
+		text_clean(shown, sizeof(shown), text);
+		return stow_fail(err, STOW_DATA_LOSS, "%s is not encoded as the answer says: %s", path,
+				 shown);
+	}
+	return copy_whole(l->key, sizeof(l->key), key, path, err);
 }
 
 static int visit_objects(void *arg, const char *path, const char *text, struct stow_err *err)
@@ -317,11 +361,9 @@ static int visit_objects(void *arg, const char *path, const char *text, struct s
 		return r;
 	}
 	if (name == NULL)
-		return visit_page(l, path, text, err);
-	if (is(name, "Key")) {
-		l->has_key = true;
-		return copy_whole(l->key, sizeof(l->key), text, path, err);
-	}
+		return 0;
+	if (is(name, "Key"))
+		return take_key(l, text, path, err);
 	if (is(name, "Size")) {
 		l->has_size = true;
 		return copy_number(&l->object.size, INT64_MAX, text, path, err);
@@ -346,7 +388,7 @@ static int visit_parts(void *arg, const char *path, const char *text, struct sto
 		return r;
 	}
 	if (name == NULL)
-		return visit_page(l, path, text, err);
+		return 0;
 	if (is(name, "PartNumber")) {
 		if (copy_number(&number, S3_PARTS_MAX, text, path, err) < 0)
 			return -1;
@@ -379,26 +421,27 @@ static int visit_uploads(void *arg, const char *path, const char *text, struct s
 		return r;
 	}
 	if (name == NULL)
-		return visit_page(l, path, text, err);
-	if (is(name, "Key")) {
-		l->has_key = true;
-		return copy_whole(l->key, sizeof(l->key), text, path, err);
-	}
+		return 0;
+	if (is(name, "Key"))
+		return take_key(l, text, path, err);
 	if (is(name, "UploadId"))
 		return copy_whole(l->id, sizeof(l->id), text, path, err);
 	return 0;
 }
 
+/* Twice, since what the page says of its keys may come after them. */
 static int read_list(const void *p, size_t n, struct list *l, xml_visit *visit, struct xml_page *ret_page,
 		     struct stow_err *err)
 {
-	if (xml_walk(p, n, visit, l, err) < 0)
+	if (xml_walk(p, n, visit_page, l, err) < 0)
 		return -1;
 	if (!l->rooted)
 		return stow_fail(err, STOW_DATA_LOSS, "the answer is no %s", l->root);
 	if (l->page.truncated && l->page.next[0] == '\0')
 		return stow_fail(err, STOW_DATA_LOSS, "%s is not all, and does not say where it goes on",
 				 l->root);
+	if (xml_walk(p, n, visit, l, err) < 0)
+		return -1;
 	*ret_page = l->page;
 	return 0;
 }
@@ -429,7 +472,12 @@ int xml_uploads(const void *p, size_t n, s3_upload_visit *visit, void *arg, stru
 			  .arg = arg };
 
 	l.visit.upload = visit;
-	return read_list(p, n, &l, visit_uploads, ret_page, err);
+	if (read_list(p, n, &l, visit_uploads, ret_page, err) < 0)
+		return -1;
+	/* The marker is a key. */
+	if (l.encoded && !url_decode(ret_page->next, l.page.next))
+		return stow_fail(err, STOW_DATA_LOSS, "NextKeyMarker is not encoded as the answer says");
+	return 0;
 }
 
 int xml_escape(struct buf *b, const char *s, struct stow_err *err)

@@ -16,7 +16,7 @@
 typedef int xml_visit(void *arg, const char *path, const char *text, struct stow_err *err);
 int xml_walk(const void *p, size_t n, xml_visit *visit, void *arg, struct stow_err *err) MUST_CHECK;
 
-/* An <Error>. "" for what it does not say; cut where it is longer; control characters are blanks. */
+/* An <Error>. "" for what it does not say; each text as text_clean() has it. */
 struct s3_error {
 	char code[64], message[256], request_id[96], region[S3_REGION_MAX];
 };
@@ -36,7 +36,8 @@ struct xml_page {
 	char next_id[S3_UPLOAD_ID_MAX + 1]; /* NextUploadIdMarker */
 };
 /* <ListBucketResult>, <ListPartsResult>, <ListMultipartUploadsResult>: each entry goes to the visitor, in
- * the document's order, as soon as it is read; its -1 ends it. */
+ * the document's order; its -1 ends it. Keys are decoded where the document says that they are encoded
+ * (EncodingType "url"). */
 int xml_objects(const void *p, size_t n, s3_list_visit *visit, void *arg, struct xml_page *ret_page,
 		struct stow_err *err) MUST_CHECK;
 int xml_parts(const void *p, size_t n, s3_part_visit *visit, void *arg, struct xml_page *ret_page,

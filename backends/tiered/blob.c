@@ -257,7 +257,8 @@ static int read_source(struct tiered_blob *tb, struct source *s, void *to, size_
 		return result;
 	}
 	*ret_again = s->fast != NULL ? fast_is_bad(tb, err) : err->code == STOW_ALREADY_EXISTS;
-	if (*ret_again)
+	/* A reader that has failed is done for; the next read has another one. */
+	if (*ret_again || (s->fetch != NULL && (flags & BACKEND_READ_NOWAIT) == 0))
 		source_leave(tb, s);
 	else
 		source_unref(s);

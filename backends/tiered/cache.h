@@ -6,6 +6,8 @@
  * not soon. The sum is made by the scan and adjusted between two of them, so it is right after a crash, and a
  * mistake does not last.
  *
+ * That more is stored than allowed, and nothing may go, is logged once.
+ *
  * Threads: any. */
 #ifndef STOWAGE_BACKENDS_TIERED_CACHE_H
 #define STOWAGE_BACKENDS_TIERED_CACHE_H

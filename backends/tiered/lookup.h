@@ -17,9 +17,13 @@
 struct lookup;
 
 enum { LOOKUP_ENTRIES = 65536 }; /* answers that are kept; the oldest go first */
+static const int64_t LOOKUP_FOUND_NS = INT64_C(300000000000);
+static const int64_t LOOKUP_MISSED_NS = INT64_C(10000000000);
+static const int64_t LOOKUP_BAD_NS = INT64_C(3600000000000);
 
-/* `refused` (may be NULL): whether a blob may not be adopted now, though it be there (gc is about to remove
- * it); called with no lock held, must not block. */
+/* `refused` (may be NULL): whether a blob may not be adopted now from the storage that is writable, though it
+ * be there (gc is about to remove it); called with no lock held, must not block. Threads begin with the first
+ * look. */
 struct lookup *lookup_new(struct tiers *t, int64_t timeout_ns,
 			  bool (*refused)(void *arg, const struct digest *d), void *arg);
 /* After tiers_stop(): what is under way ends, and everybody who waits is told NOT_FOUND. */
@@ -39,8 +43,8 @@ void lookup_ahead(struct lookup *l, const struct digest *d);
 void lookup_note(struct lookup *l, const struct digest *d, size_t at, uint64_t size); /* it is there */
 void lookup_forget(struct lookup *l, const struct digest *d); /* whatever is known may be wrong now */
 void lookup_clear(struct lookup *l); /* of all blobs: those behind may have gone without a word */
-/* The bytes at `at` are not the digest's. For an hour it is found nowhere, so that it comes from its
- * registry; an upload replaces it. */
+/* The bytes at `at` are not the digest's. For LOOKUP_BAD_NS it is not found there, so that it comes from
+ * elsewhere, its registry for instance; an upload replaces it. */
 void lookup_mark_bad(struct lookup *l, const struct digest *d, size_t at);
 bool lookup_is_bad(struct lookup *l, const struct digest *d, size_t at);
 void lookup_mark_good(struct lookup *l, const struct digest *d, size_t at); /* it was replaced */

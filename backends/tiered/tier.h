@@ -2,9 +2,11 @@
  *
  * A circuit per storage: TIER_FAILURES failures in a row open it. While it is open nobody asks that storage
  * for anything but the probe, which looks whether it is back, at growing intervals, and closes it then. What
- * counts is a storage that does not answer or refuses us (UNAVAILABLE, PERMISSION_DENIED, INTERNAL,
- * FAILED_PRECONDITION, and RESOURCE_EXHAUSTED for uploads); NOT_FOUND, ALREADY_EXISTS and DATA_LOSS are
- * answers. Opening and closing are logged, once, with the reason; what fails in between is not.
+ * counts is a storage that does not answer or refuses us when it is looked at or read (UNAVAILABLE,
+ * DEADLINE_EXCEEDED, PERMISSION_DENIED, INTERNAL, FAILED_PRECONDITION, RESOURCE_EXHAUSTED); NOT_FOUND,
+ * ALREADY_EXISTS, DATA_LOSS and what else concerns one blob are answers. A storage that answers and takes no
+ * uploads is none of this: it still has what others need (queue.h). Opening and closing are logged, once,
+ * with the reason; what fails in between is not.
  *
  * Threads: any. Nothing here blocks, but tiers_stop(). */
 #ifndef STOWAGE_BACKENDS_TIERED_TIER_H
@@ -43,6 +45,8 @@ bool tier_usable(const struct tier *t);
 /* How an exchange with it ended: err is what it failed with, NULL if it has answered. */
 void tier_report(struct tier *t, const struct stow_err *err);
 void tier_status(const struct tier *t, struct fleet_behind *ret_st);
+/* Where the circuit is open: the next probe is now, not when its time comes. Does not block. */
+void tier_probe(struct tier *t);
 /* Called on the probe's thread whenever a circuit has closed again; set before the start. */
 void tiers_on_return(struct tiers *t, void (*call)(void *arg), void *arg);
 

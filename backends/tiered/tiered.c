@@ -106,7 +106,7 @@ static void tiered_start(struct backend *b, struct meta *m)
 			 LOG_S("storage", t->tiers.v[0].name));
 	tiers_start(&t->tiers);
 	cache_start(t->cache, m);
-	fetches_start(t->fetches);
+	fetches_start(t->fetches, m);
 	if (t->queue != NULL) {
 		holdings_start(t->holdings, m);
 		queue_start(t->queue, m);
@@ -201,6 +201,7 @@ static int tiered_remove(struct backend *b, const struct digest *d, struct stow_
 		queue_cancel(t->queue, d);
 	fetch_cancel(t->fetches, d);
 	if (t->exclusive) {
+		queue_settle(t->queue, d); /* an upload may have been at its end */
 		was_behind = remove_behind(t, d, err) == 0;
 		if (!was_behind && err->code != STOW_NOT_FOUND)
 			return -1;
@@ -218,27 +219,19 @@ static int tiered_scan(struct backend *b, backend_blob_visit *visit, void *arg, 
 	return backend_scan(tiered_from(b)->fast, visit, arg, err);
 }
 
-static void prefetch_adopted(struct tiered *t, const struct digest *d)
-{
-	CLEANUP(blob_info_free) struct blob_info info = { 0 };
-	struct stow_err err;
-	struct blob_stat st;
-
-	if (backend_stat(t->fast, d, &st, &err) < 0 && meta_blob_get(t->meta, d, &info, &err) == 0)
-		fetch_prefetch(t->fetches, d, info.size);
-}
-
 static void tiered_recorded(struct backend *b, const struct digest *d, bool commit)
 {
 	struct tiered *t = tiered_from(b);
 	struct stow_err err;
+	struct blob_stat st;
 
 	if (t->meta == NULL) /* of a store that was not started: the next process finds it pending */
 		return;
 	if (t->holdings != NULL)
 		holdings_changed(t->holdings);
 	if (!commit && meta_remote_get(t->meta, d, NULL, &err) == 0) {
-		prefetch_adopted(t, d);
+		if (backend_stat(t->fast, d, &st, &err) < 0)
+			fetch_prefetch(t->fetches, d);
 		return;
 	}
 	if (t->queue == NULL)
@@ -305,9 +298,18 @@ static const struct backend_ops tiered_ops = {
 
 /* --- making one --- */
 
+static void behind_is_back(void *arg)
+{
+	struct tiered *t = arg;
+
+	if (t->queue != NULL)
+		queue_flush(t->queue);
+}
+
 static void make_parts(struct tiered *t, const struct tiered_options *o)
 {
 	tiers_init(&t->tiers, o->behind, o->names, o->n_behind, o->writable);
+	tiers_on_return(&t->tiers, behind_is_back, t);
 	t->lookup = lookup_new(&t->tiers, o->info_timeout_ns, refused, t);
 	t->cache = cache_new(&(struct cache_options){
 		.fast = o->fast,

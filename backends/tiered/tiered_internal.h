@@ -49,6 +49,7 @@ struct tiered {
 	struct claims claims;
 	struct lock lock;                         /* for what follows */
 	struct tiered_blob *open[TIERED_BUCKETS]; /* handles, by digest */
+	struct tiered_stage *stages;              /* open ones: stage.c's */
 };
 struct tiered *tiered_from(struct backend *b);
 

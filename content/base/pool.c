@@ -4,7 +4,6 @@
 #include "content/base/mem.h"
 
 #include <signal.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -128,6 +127,23 @@ void pool_submit(struct pool *p, struct job *j)
 	/* After the release, or the woken worker would run into the lock at once. */
 	if (wake)
 		pthread_cond_signal(&p->wake);
+}
+
+bool pool_withdraw(struct pool *p, struct job *j)
+{
+	struct job **at, *before = NULL;
+
+	CHECK_OBJ(p, POOL_MAGIC);
+	LOCK_SCOPE(&p->lock);
+	for (at = &p->head; *at != j; at = &(*at)->next) {
+		if (*at == NULL)
+			return false;
+		before = *at;
+	}
+	*at = j->next;
+	if (p->tail == j)
+		p->tail = before;
+	return true;
 }
 
 /* As pool_submit, from a job that is about to return. Nobody is woken: this worker looks at the queue

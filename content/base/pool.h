@@ -9,6 +9,8 @@
 #ifndef STOWAGE_BASE_POOL_H
 #define STOWAGE_BASE_POOL_H
 
+#include <stdbool.h>
+
 struct job {
 	/* Runs once, on a worker thread, with no lock held. The job may be submitted again, or the
 	 * object that holds it freed, from within. */
@@ -25,6 +27,9 @@ struct pool *pool_new(const char *name, unsigned threads);
  * and every earlier pool_submit has returned. */
 void pool_free(struct pool *p);
 void pool_submit(struct pool *p, struct job *j);
+/* Takes a job back that waits for a worker: true. False: it is not queued; it has begun, or has ended. Looks
+ * through the queue. */
+bool pool_withdraw(struct pool *p, struct job *j);
 
 /* A strand runs its jobs one after another, in the order of their submission, on any worker. What
  * one job did is visible to the next. */

@@ -144,3 +144,18 @@ void text_quote(char *out, size_t size, const char *s, size_t n)
 	}
 	memcpy(out + at, n > 0 ? "\"..." : "\"", n > 0 ? 5 : 2);
 }
+
+void text_clean(char *out, size_t size, const char *s)
+{
+	size_t at;
+
+	assert(size >= 4);
+	for (at = 0; *s != '\0' && at < size - 1; s++) {
+		unsigned char c = (unsigned char)*s;
+
+		out[at++] = c < ' ' || c == 0x7f ? ' ' : c > 0x7f ? '?' : *s;
+	}
+	out[at] = '\0';
+	if (*s != '\0')
+		memcpy(out + at - 3, "...", 3);
+}

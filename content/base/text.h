@@ -25,4 +25,8 @@ size_t text_escape(enum text_style style, const char *s, size_t n, char out[TEXT
  * What does not fit is left out: "abc"... */
 void text_quote(char *out, size_t size, const char *s, size_t n);
 
+/* `s` in `size` (at least 4) bytes, to stand within a message: printable ASCII alone. Control characters are
+ * blanks, all other bytes "?". Cut, and ended with "...", where it is longer. */
+void text_clean(char *out, size_t size, const char *s);
+
 #endif

@@ -16,8 +16,7 @@ setup_file() {
 	run_begin
 	servers_build
 	server_start s3 s3 -buckets layers
-	read -r S3_URL S3_CONTROL <"$RUN/s3.log"
-	export S3_URL S3_CONTROL STRICT_ACCESS_KEY STRICT_SECRET_KEY TOP
+	export S3_URL=$SERVER_URL S3_CONTROL=$SERVER_CONTROL STRICT_ACCESS_KEY STRICT_SECRET_KEY TOP
 }
 
 teardown_file() {
@@ -115,7 +114,7 @@ advice() { jq -r --arg step "$1" '.steps[] | select(.step == $step) | .advice //
 	bucket 'bucket="other"'
 	run -1 --separate-stderr stowage check --format json
 	[ "$(result bucket)" = failed ]
-	[[ $output == *NoSuchBucket* ]]
+	[[ $output == *NoSuchBucket* && $(advice bucket) == *"make the bucket other"*remote.s3.addressing* ]]
 	bucket 'endpoint="http://127.0.0.1:1"'
 	run -1 --separate-stderr stowage check --format json
 	[ "$(result bucket)" = failed ]

@@ -93,6 +93,35 @@ pulled_and_sent() {
 	at a runs layers
 }
 
+@test "Stowages are killed while containerds pull through them: the next pulls end well" {
+	nodes a b
+	local node jobs i
+	for i in 1 2 3; do
+		jobs=()
+		for node in a b; do
+			at "$node" pull layers &
+			jobs+=($!)
+		done
+		sleep "0.$((RANDOM % 10))"
+		for node in a b; do at "$node" end stowage KILL; done
+		for node in "${jobs[@]}"; do wait "$node" || true; done
+		for node in a b; do at "$node" stowage_start; done
+		for node in a b; do
+			at "$node" again pull layers
+			at "$node" again readable_image layers
+			at "$node" local_is_sound
+			((i == 3)) || at "$node" remove layers
+		done
+	done
+	for node in a b; do
+		at "$node" runs layers
+		at "$node" flushed
+	done
+	bucket_has layers
+	bucket_is_sound
+	no_open_uploads
+}
+
 # loses FILE...: of b's, which has adopted an image that its containerd still believes in.
 loses() {
 	local file

@@ -14,12 +14,12 @@ static void check_errors(const struct conf_errors *errors)
 	}
 }
 
-static void drop_secrets(struct conf *c)
+static void drop_secrets(const struct conf_table *t, void *object)
 {
 	struct stow_err err;
-	for (size_t i = 0; i < conf_n_keys; i++)
-		if (conf_keys[i].secret &&
-		    conf_key_set(&conf_keys[i], c, (struct conf_value){ .text = "" }, &err) < 0)
+	for (size_t i = 0; i < t->n_keys; i++)
+		if (t->keys[i].secret &&
+		    conf_key_set(t, &t->keys[i], object, (struct conf_value){ .text = "" }, &err) < 0)
 			abort();
 }
 
@@ -33,7 +33,9 @@ static void try_document(const char *text, size_t n)
 	check_errors(&errors);
 	/* Also after errors: the values that were right are in, the others left as they were. But for
 	 * secrets, which a dump does not show. */
-	drop_secrets(c);
+	drop_secrets(&conf_table_main, c);
+	for (size_t i = 0; i < c->n_sources; i++)
+		drop_secrets(&conf_table_source, &c->sources[i]);
 	conf_complete(c);
 	CLEANUP(freep) char *dump = conf_dump(c);
 	errors.n = 0;
@@ -41,6 +43,7 @@ static void try_document(const char *text, size_t n)
 	assert(errors.n == 0);
 	CLEANUP(freep) char *dump_again = conf_dump(again);
 	assert(strcmp(dump, dump_again) == 0);
+	assert(c->n_sources <= CONF_SOURCES_MAX && again->n_sources == c->n_sources);
 }
 
 static void try_value(const char *text)
@@ -57,9 +60,10 @@ static void try_value(const char *text)
 		conf_format_duration(x, formatted);
 		assert(conf_parse_duration(formatted, &y, &err) == 0 && x == y);
 	}
-	for (size_t i = 0; i < conf_n_keys; i++) {
+	for (size_t i = 0; i < conf_table_main.n_keys; i++) {
 		CLEANUP(conf_freep) struct conf *c = conf_new();
-		if (conf_key_set(&conf_keys[i], c, (struct conf_value){ .text = text }, &err) < 0)
+		if (conf_key_set(&conf_table_main, &conf_table_main.keys[i], c,
+				 (struct conf_value){ .text = text }, &err) < 0)
 			assert(*err.msg);
 	}
 }

@@ -29,13 +29,14 @@ struct upload_entry {
 };
 
 struct s3_client {
-	int unused;
+	bool is_fork, stopped; /* under the fake's lock */
 };
 
 /* An operation on its way to the fake's thread. */
 struct request {
 	struct job job;
 	struct s3_op *op;
+	struct s3_client *client;
 	atomic_bool cancelled;
 	char *key, *etag, *id;
 	uint64_t off;
@@ -60,6 +61,7 @@ static struct {
 	bool hold;
 	unsigned held;
 	struct pool *pool;
+	struct s3_client client;
 } fake = { .lock = PTHREAD_MUTEX_INITIALIZER, .change = PTHREAD_COND_INITIALIZER };
 
 static const char *const op_names[] = { "HeadObject",
@@ -256,10 +258,12 @@ struct s3_options fake_options(void)
 
 /* --- operations --- */
 
-static int begin(enum fake_op op, const char *key, struct stow_err *err)
+static int begin(const struct s3_client *c, enum fake_op op, const char *key, struct stow_err *err)
 {
 	struct plan *p = &fake.plans[op];
 
+	if (c->stopped || fake.client.stopped)
+		return stow_fail(err, fake.client.stopped ? STOW_UNAVAILABLE : STOW_CANCELLED, "stopped");
 	fake.counts[op]++;
 	if (p->times > 0 && (p->nth <= 1 || --p->nth == 0)) {
 		p->times--;
@@ -287,10 +291,10 @@ static void describe(const struct object_entry *e, struct s3_object *ret_o)
 	memcpy(ret_o->etag, e->bytes.etag, sizeof(ret_o->etag));
 }
 
-int s3_head(struct s3_client *c UNUSED, const char *key, struct s3_object *ret_o, struct stow_err *err)
+int s3_head(struct s3_client *c, const char *key, struct s3_object *ret_o, struct stow_err *err)
 {
 	FAKE_SCOPE();
-	if (begin(FAKE_HEAD, key, err) < 0)
+	if (begin(c, FAKE_HEAD, key, err) < 0)
 		return -1;
 	if (object_get(key) == NULL)
 		return op_fail(FAKE_HEAD, key, STOW_NOT_FOUND, err);
@@ -298,12 +302,13 @@ int s3_head(struct s3_client *c UNUSED, const char *key, struct s3_object *ret_o
 	return 0;
 }
 
-static int get(const char *key, const char *etag, uint64_t off, size_t n, void *to, struct stow_err *err)
+static int get(struct s3_client *c, const char *key, const char *etag, uint64_t off, size_t n, void *to,
+	       struct stow_err *err)
 {
 	const struct object_entry *o;
 
 	FAKE_SCOPE();
-	if (begin(FAKE_GET, key, err) < 0)
+	if (begin(c, FAKE_GET, key, err) < 0)
 		return -1;
 	o = object_get(key);
 	if (o == NULL)
@@ -316,10 +321,10 @@ static int get(const char *key, const char *etag, uint64_t off, size_t n, void *
 	return 0;
 }
 
-int s3_get(struct s3_client *c UNUSED, const char *key, const char *etag, uint64_t off, size_t n, void *to,
+int s3_get(struct s3_client *c, const char *key, const char *etag, uint64_t off, size_t n, void *to,
 	   struct stow_err *err)
 {
-	return get(key, etag != NULL ? etag : "", off, n, to, err);
+	return get(c, key, etag != NULL ? etag : "", off, n, to, err);
 }
 
 /* All bytes of a body, read in pieces as a connection would. */
@@ -338,7 +343,7 @@ static int drain(const struct s3_body *body, uint8_t **ret_p, struct stow_err *e
 	return 0;
 }
 
-int s3_put(struct s3_client *c UNUSED, const char *key, const struct s3_body *body, unsigned flags,
+int s3_put(struct s3_client *c, const char *key, const struct s3_body *body, unsigned flags,
 	   struct s3_object *ret_o, struct stow_err *err)
 {
 	uint8_t *p;
@@ -346,7 +351,7 @@ int s3_put(struct s3_client *c UNUSED, const char *key, const struct s3_body *bo
 	if (drain(body, &p, err) < 0)
 		return -1;
 	FAKE_SCOPE();
-	if (begin(FAKE_PUT, key, err) < 0) {
+	if (begin(c, FAKE_PUT, key, err) < 0) {
 		free(p);
 		return -1;
 	}
@@ -358,17 +363,17 @@ int s3_put(struct s3_client *c UNUSED, const char *key, const struct s3_body *bo
 	return answer(FAKE_PUT, key, err);
 }
 
-int s3_delete(struct s3_client *c UNUSED, const char *key, struct stow_err *err)
+int s3_delete(struct s3_client *c, const char *key, struct stow_err *err)
 {
 	FAKE_SCOPE();
-	if (begin(FAKE_DELETE, key, err) < 0)
+	if (begin(c, FAKE_DELETE, key, err) < 0)
 		return -1;
 	object_drop(key);
 	return 0;
 }
 
-int s3_list(struct s3_client *c UNUSED, const char *prefix, const char *start_after UNUSED,
-	    uint64_t max UNUSED, s3_list_visit *visit, void *arg, struct stow_err *err)
+int s3_list(struct s3_client *c, const char *prefix, const char *start_after UNUSED, uint64_t max UNUSED,
+	    s3_list_visit *visit, void *arg, struct stow_err *err)
 {
 	CLEANUP(freep) struct {
 		char key[200];
@@ -377,7 +382,7 @@ int s3_list(struct s3_client *c UNUSED, const char *prefix, const char *start_af
 	size_t n = 0;
 
 	fake_lock();
-	if (begin(FAKE_LIST, prefix, err) < 0) {
+	if (begin(c, FAKE_LIST, prefix, err) < 0) {
 		fake_unlockp(NULL);
 		return -1;
 	}
@@ -395,13 +400,13 @@ int s3_list(struct s3_client *c UNUSED, const char *prefix, const char *start_af
 	return 0;
 }
 
-int s3_upload_create(struct s3_client *c UNUSED, const char *key, char ret_id[S3_UPLOAD_ID_MAX + 1],
+int s3_upload_create(struct s3_client *c, const char *key, char ret_id[S3_UPLOAD_ID_MAX + 1],
 		     struct stow_err *err)
 {
 	struct upload_entry *u;
 
 	FAKE_SCOPE();
-	if (begin(FAKE_CREATE, key, err) < 0)
+	if (begin(c, FAKE_CREATE, key, err) < 0)
 		return -1;
 	u = x_calloc(1, sizeof(*u));
 	u->key = x_strdup(key);
@@ -422,7 +427,7 @@ static int upload_part(const struct request *r, struct s3_part *ret_part, struct
 		return -1;
 	FAKE_SCOPE();
 	e = *upload_at(&u);
-	if (begin(FAKE_PART, r->key, err) < 0 || e == NULL) {
+	if (begin(r->client, FAKE_PART, r->key, err) < 0 || e == NULL) {
 		free(p);
 		return e == NULL ? op_fail(FAKE_PART, r->key, STOW_NOT_FOUND, err) : -1;
 	}
@@ -455,15 +460,15 @@ static uint8_t *join(const struct upload_entry *e, const struct s3_part *parts, 
 	return p;
 }
 
-int s3_upload_complete(struct s3_client *c UNUSED, const struct s3_upload *u, const struct s3_part *parts,
-		       size_t n, unsigned flags, struct s3_object *ret_o, struct stow_err *err)
+int s3_upload_complete(struct s3_client *c, const struct s3_upload *u, const struct s3_part *parts, size_t n,
+		       unsigned flags, struct s3_object *ret_o, struct stow_err *err)
 {
 	struct upload_entry **at;
 	uint64_t size;
 	uint8_t *p;
 
 	FAKE_SCOPE();
-	if (begin(FAKE_COMPLETE, u->key, err) < 0)
+	if (begin(c, FAKE_COMPLETE, u->key, err) < 0)
 		return -1;
 	at = upload_at(u);
 	if (*at == NULL)
@@ -478,12 +483,12 @@ int s3_upload_complete(struct s3_client *c UNUSED, const struct s3_upload *u, co
 	return answer(FAKE_COMPLETE, u->key, err);
 }
 
-int s3_upload_abort(struct s3_client *c UNUSED, const struct s3_upload *u, struct stow_err *err)
+int s3_upload_abort(struct s3_client *c, const struct s3_upload *u, struct stow_err *err)
 {
 	struct upload_entry **at;
 
 	FAKE_SCOPE();
-	if (begin(FAKE_ABORT, u->key, err) < 0)
+	if (begin(c, FAKE_ABORT, u->key, err) < 0)
 		return -1;
 	at = upload_at(u);
 	if (*at == NULL)
@@ -492,7 +497,7 @@ int s3_upload_abort(struct s3_client *c UNUSED, const struct s3_upload *u, struc
 	return 0;
 }
 
-int s3_upload_parts(struct s3_client *c UNUSED, const struct s3_upload *u, s3_part_visit *visit, void *arg,
+int s3_upload_parts(struct s3_client *c, const struct s3_upload *u, s3_part_visit *visit, void *arg,
 		    struct stow_err *err)
 {
 	struct s3_part parts[64];
@@ -500,7 +505,7 @@ int s3_upload_parts(struct s3_client *c UNUSED, const struct s3_upload *u, s3_pa
 	size_t n = 0;
 
 	fake_lock();
-	if (begin(FAKE_PARTS, u->key, err) < 0 || *upload_at(u) == NULL) {
+	if (begin(c, FAKE_PARTS, u->key, err) < 0 || *upload_at(u) == NULL) {
 		if (*upload_at(u) == NULL)
 			op_fail(FAKE_PARTS, u->key, STOW_NOT_FOUND, err);
 		fake_unlockp(NULL);
@@ -530,14 +535,14 @@ static void run(struct job *j)
 	fake_lock();
 	fake.held++;
 	pthread_cond_broadcast(&fake.change);
-	while (fake.hold && !atomic_load(&r->cancelled))
+	while (fake.hold && !atomic_load(&r->cancelled) && !r->client->stopped && !fake.client.stopped)
 		pthread_cond_wait(&fake.change, &fake.lock);
 	fake.held--;
 	fake_unlockp(NULL);
 	if (atomic_load(&r->cancelled))
 		op->result = stow_fail(&op->err, STOW_CANCELLED, "cancelled");
 	else if (r->to != NULL)
-		op->result = get(r->key, r->etag, r->off, r->n, r->to, &op->err);
+		op->result = get(r->client, r->key, r->etag, r->off, r->n, r->to, &op->err);
 	else
 		op->result = upload_part(r, &op->part, &op->err);
 	/* The op's holder may free it from `done` on. */
@@ -548,16 +553,17 @@ static void run(struct job *j)
 	free(r);
 }
 
-static void start(struct s3_op *op, struct request *r)
+static void start(struct s3_client *c, struct s3_op *op, struct request *r)
 {
+	r->client = c;
 	r->job.run = run;
 	r->op = op;
 	op->request = r;
 	pool_submit(fake.pool, &r->job);
 }
 
-void s3_get_start(struct s3_client *c UNUSED, struct s3_op *op, const char *key, const char *etag,
-		  uint64_t off, size_t n, void *to)
+void s3_get_start(struct s3_client *c, struct s3_op *op, const char *key, const char *etag, uint64_t off,
+		  size_t n, void *to)
 {
 	struct request *r = x_calloc(1, sizeof(*r));
 
@@ -566,11 +572,11 @@ void s3_get_start(struct s3_client *c UNUSED, struct s3_op *op, const char *key,
 	r->off = off;
 	r->n = n;
 	r->to = to;
-	start(op, r);
+	start(c, op, r);
 }
 
-void s3_upload_part_start(struct s3_client *c UNUSED, struct s3_op *op, const struct s3_upload *u,
-			  unsigned number, const struct s3_body *body)
+void s3_upload_part_start(struct s3_client *c, struct s3_op *op, const struct s3_upload *u, unsigned number,
+			  const struct s3_body *body)
 {
 	struct request *r = x_calloc(1, sizeof(*r));
 
@@ -578,7 +584,7 @@ void s3_upload_part_start(struct s3_client *c UNUSED, struct s3_op *op, const st
 	r->id = x_strdup(u->id);
 	r->number = number;
 	r->body = *body;
-	start(op, r);
+	start(c, op, r);
 }
 
 void s3_op_cancel(struct s3_client *c UNUSED, struct s3_op *op)
@@ -588,6 +594,30 @@ void s3_op_cancel(struct s3_client *c UNUSED, struct s3_op *op)
 	pthread_cond_broadcast(&fake.change);
 }
 
+/* --- forks --- */
+
+struct s3_client *s3_client_fork(struct s3_client *c)
+{
+	struct s3_client *fork = x_calloc(1, sizeof(*fork));
+
+	assert(!c->is_fork);
+	fork->is_fork = true;
+	return fork;
+}
+
+void s3_client_stop(struct s3_client *c)
+{
+	FAKE_SCOPE();
+	c->stopped = true;
+	pthread_cond_broadcast(&fake.change);
+}
+
+void s3_client_free(struct s3_client *c)
+{
+	assert(c->is_fork);
+	free(c);
+}
+
 /* --- the session --- */
 
 /* One transfer at a time ends, as on the transfer thread; more than one are under way. */
@@ -595,12 +625,12 @@ enum { TRANSFERS = 8 };
 
 int s3_session_new(const struct s3_options *o UNUSED, struct s3_session **ret_s, struct stow_err *err UNUSED)
 {
-	static struct s3_client client;
 	struct s3_session *s = x_calloc(1, sizeof(*s));
 
 	assert(fake.pool == NULL);
 	fake.pool = pool_new("fake", TRANSFERS);
-	s->client = &client;
+	fake.client = (struct s3_client){ 0 };
+	s->client = &fake.client;
 	*ret_s = s;
 	return 0;
 }

@@ -2,7 +2,10 @@
 #include "backends/backends.h"
 #include "content/base/clock.h"
 #include "content/base/mem.h"
+#include "content/behind.h"
 #include "tests/suite/suite.h"
+
+#include <sched.h>
 
 static struct {
 	struct fault_plan plan;
@@ -13,7 +16,40 @@ static struct {
 	struct digest d, other; /* of the blob; of none */
 	struct stage *made;     /* what a call has given us */
 	struct blob *opened;
+	struct sending *sending;      /* with no bytes */
+	struct stage_name old_record; /* of a sending that was closed */
 } env;
+
+static const char digits[] = "0123456789";
+
+static int read_digits(void *arg UNUSED, uint64_t off, void *to, size_t n, struct stow_err *err UNUSED)
+{
+	memcpy(to, digits + off, n);
+	return 0;
+}
+
+static struct sending *send(const char *record)
+{
+	struct stage_hint hint = { .digest = env.other };
+	struct sending *s;
+	struct stow_err err;
+
+	expect_ok(env.b->ops->behind->send_open(env.b, record, &hint, 0, read_digits, NULL, &s, &err), &err);
+	return s;
+}
+
+static void setup_behind(void)
+{
+	struct sending *old;
+	struct stow_err err;
+
+	env.sending = send(new_name().s);
+	env.old_record = new_name();
+	old = send(env.old_record.s);
+	env.b->ops->behind->send_advance(old, 10);
+	env.b->ops->behind->send_close(old, false);
+	expect_ok(env.b->ops->behind->note_put(env.b, "a/note", "text", 4, 0, &err), &err);
+}
 
 static int setup(void **state)
 {
@@ -35,6 +71,7 @@ static int setup(void **state)
 	env.kept = new_name();
 	expect_ok(backend_stage_create(env.b, env.kept.s, NULL, &kept, &err), &err);
 	stage_close(kept);
+	setup_behind();
 	return 0;
 }
 
@@ -45,6 +82,8 @@ static int teardown(void **state)
 	blob_close(env.opened);
 	stage_close(env.st);
 	stage_close(env.made);
+	if (env.sending != NULL)
+		env.b->ops->behind->send_close(env.sending, true);
 	backend_free(env.b);
 	return 0;
 }
@@ -64,6 +103,71 @@ static int no_stage(void *arg, const char *name, struct stow_err *err)
 	(void)name;
 	(void)err;
 	return 0;
+}
+
+static int no_note(void *arg, const char *name, uint64_t size, int64_t modified_ns, struct stow_err *err)
+{
+	(void)arg;
+	(void)name;
+	(void)size;
+	(void)modified_ns;
+	(void)err;
+	return 0;
+}
+
+static int call_space(struct stow_err *err)
+{
+	uint64_t room, total;
+
+	return env.b->ops->space(env.b, &room, &total, err);
+}
+
+static int call_send_open(struct stow_err *err)
+{
+	const struct stage_hint hint = { .total = 10 };
+	struct sending *s;
+
+	if (env.b->ops->behind->send_open(env.b, new_name().s, &hint, 0, read_digits, NULL, &s, err) < 0)
+		return -1;
+	env.b->ops->behind->send_close(s, true);
+	return 0;
+}
+
+/* call() for what is in content/behind.h. */
+static int call_behind(enum fault_op op, struct stow_err *err)
+{
+	const struct behind_ops *ops = env.b->ops->behind;
+	CLEANUP(buf_free) struct buf to;
+	struct blob_stat st;
+
+	buf_init(&to, 100);
+	switch ((int)op) {
+	case FAULT_LOOK:
+		return ops->look(env.b, &env.d, &st, err);
+	case FAULT_SEND_OPEN:
+		return call_send_open(err);
+	case FAULT_SEND_REWIND:
+		return ops->send_rewind(env.sending, err);
+	case FAULT_SEND_MOVE:
+		return ops->send_move(env.sending, new_name().s, read_digits, NULL, err);
+	case FAULT_SEND_FINISH:
+		return ops->send_finish(env.sending, &env.other, 10, 0, err);
+	case FAULT_SEND_DISCARD:
+		return ops->send_discard(env.b, env.old_record.s, err);
+	case FAULT_SEND_SCAN:
+		return ops->send_scan(env.b, no_stage, NULL, err);
+	case FAULT_NOTE_PUT:
+		return ops->note_put(env.b, "another", "x", 1, 0, err);
+	case FAULT_NOTE_GET:
+		return ops->note_get(env.b, "a/note", &to, err);
+	case FAULT_NOTE_REMOVE:
+		return ops->note_remove(env.b, "a/note", err);
+	case FAULT_NOTE_SCAN:
+		return ops->note_scan(env.b, "", no_note, NULL, err);
+	default:
+		fail_msg("%d is no operation", (int)op);
+		return -1;
+	}
 }
 
 /* One call of the operation, which succeeds where no fault is planned, once at least. */
@@ -103,11 +207,23 @@ static int call(enum fault_op op, struct stow_err *err)
 		return backend_stage_discard(env.b, env.kept.s, err);
 	case FAULT_STAGE_SCAN:
 		return backend_stage_scan(env.b, no_stage, NULL, err);
+	case FAULT_SPACE:
+		return call_space(err);
+	case FAULT_LOOK:
+	case FAULT_SEND_OPEN:
+	case FAULT_SEND_REWIND:
+	case FAULT_SEND_MOVE:
+	case FAULT_SEND_FINISH:
+	case FAULT_SEND_DISCARD:
+	case FAULT_SEND_SCAN:
+	case FAULT_NOTE_PUT:
+	case FAULT_NOTE_GET:
+	case FAULT_NOTE_REMOVE:
+	case FAULT_NOTE_SCAN:
 	case FAULT_OP_COUNT:
 		break;
 	}
-	fail_msg("%d is no operation", (int)op);
-	return -1;
+	return call_behind(op, err);
 }
 
 static void each_operation_fails_as_planned(void **state)
@@ -223,6 +339,49 @@ static void delay_comes_before_every_call(void **state)
 	}
 }
 
+static void look_on_a_thread(void *arg, int i)
+{
+	struct stow_err err = { 0 };
+	struct blob_stat st;
+
+	if (i == 0) {
+		thread_check(env.b->ops->behind->look(env.b, &env.d, &st, &err) == -1);
+		thread_check(err.code == STOW_UNAVAILABLE);
+		thread_check(atomic_load((atomic_bool *)arg));
+	} else {
+		while (atomic_load(&env.plan.after[FAULT_LOOK]) != 0)
+			(void)sched_yield();
+		atomic_store((atomic_bool *)arg, true);
+		backend_stop(env.b);
+	}
+}
+
+static void a_hanging_call_fails_when_the_backend_is_stopped(void **state)
+{
+	atomic_bool stopping = false;
+
+	(void)state;
+	atomic_store(&env.plan.code, STOW_UNAVAILABLE);
+	atomic_store(&env.plan.hang, true);
+	atomic_store(&env.plan.after[FAULT_LOOK], 1);
+	run_threads(2, look_on_a_thread, &stopping);
+}
+
+static void space_is_what_is_planned(void **state)
+{
+	uint64_t room = 0, total = 0;
+	struct stow_err err;
+
+	(void)state;
+	expect_ok(env.b->ops->space(env.b, &room, &total, &err), &err);
+	assert_true(total > 0 && room <= total);
+	atomic_store(&env.plan.space_total, 1000);
+	atomic_store(&env.plan.space_free, 10);
+	expect_ok(env.b->ops->space(env.b, &room, &total, &err), &err);
+	assert_int_equal(room, 10);
+	assert_int_equal(total, 1000);
+}
+
 static void failed_publish_leaves_the_stage_open(void **state)
 {
 	struct stow_err err;
@@ -268,6 +427,8 @@ int main(void)
 		CASE(shorten_halves_reads),
 		CASE(shorten_spares_other_operations),
 		CASE(delay_comes_before_every_call),
+		CASE(a_hanging_call_fails_when_the_backend_is_stopped),
+		CASE(space_is_what_is_planned),
 		CASE(failed_publish_leaves_the_stage_open),
 		CASE(one_of_many_threads_has_the_fault),
 	};

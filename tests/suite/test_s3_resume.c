@@ -116,6 +116,26 @@ static void damaged_record_is_no_obstacle(void **state)
 	assert_int_equal(fake_uploads(), 1); /* whose nobody knows */
 }
 
+/* A crash before the record had its name. */
+static void records_without_their_name_are_found(void **state)
+{
+	CLEANUP(freep) char *record = x_asprintf("%s/ingest/%s.upload", env.dir, env.name.s);
+	CLEANUP(freep) char *unnamed = x_asprintf("%s.new", record);
+
+	(void)state;
+	env_create(&env.hint);
+	env_write(0, 11 * MIB);
+	env_wait_for(FAKE_PART, 2);
+	env_park();
+	assert_int_equal(rename(record, unnamed), 0);
+	env_reopen();
+	env_resume(11 * MIB, &env.hint);
+	env_write(11 * MIB, SIZE);
+	env_publish_ok();
+	assert_int_equal(fake_count(FAKE_CREATE), 1);
+	env_check_whole();
+}
+
 /* --- giving up --- */
 
 static void discard_aborts_the_upload(void **state)
@@ -211,6 +231,7 @@ int main(void)
 		ENV_CASE(bytes_that_were_lost_do_not_count),
 		ENV_CASE(upload_that_is_gone_begins_again),
 		ENV_CASE(damaged_record_is_no_obstacle),
+		ENV_CASE(records_without_their_name_are_found),
 		ENV_CASE(discard_aborts_the_upload),
 		ENV_CASE(discard_of_an_open_stage_aborts_at_its_close),
 		ENV_CASE(truncate_aborts_the_upload),

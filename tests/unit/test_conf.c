@@ -251,13 +251,13 @@ static void unknown_keys(void **state)
 		  "config.toml:3: grpc.adress: unknown key, did you mean \"grpc.address\"?" },
 		{ "level = 'info'", "config.toml:1: level: unknown key, did you mean \"log.level\"?" },
 		{ "zzzzz = 1", "config.toml:1: zzzzz: unknown key, expected one of version, root, "
-			       "stale_ingest_after, grpc, workers, log, local, remote" },
+			       "stale_ingest_after, grpc, workers, log, local, remote, source" },
 		{ "[log]\ncolour = true",
 		  "config.toml:2: log.colour: unknown key, expected one of level, format" },
 		/* A dot within quotes makes no path. */
 		{ "\"grpc.mode\" = '0660'",
 		  "config.toml:1: \"grpc.mode\": unknown key, expected one of "
-		  "version, root, stale_ingest_after, grpc, workers, log, local, remote" },
+		  "version, root, stale_ingest_after, grpc, workers, log, local, remote, source" },
 		{ "[log]\n\"a\\nb\" = 1",
 		  "config.toml:2: log.\"a?b\": unknown key, expected one of level, format" },
 	};
@@ -375,7 +375,7 @@ static void all_sources_report(void **state)
 		("config.toml:6: grpc.mode: \"b\" is not a file mode, expected an octal string such as "
 		 "\"0660\""),
 		("conf.d/a.toml:1: nope: unknown key, expected one of version, root, stale_ingest_after, "
-		 "grpc, workers, log, local, remote"),
+		 "grpc, workers, log, local, remote, source"),
 		"environment STOWAGE_ROOT: root: \"x\" is not an absolute path",
 		("flag --address: grpc.address: \"localhost:1\" is not an address, expected an absolute "
 		 "path, "
@@ -482,20 +482,30 @@ static void example_is_the_default_text(void **state)
 	assert_string_equal(example, text);
 }
 
-/* The table itself: a mistake in it would show only to the user who meets the key. */
-static void table_is_consistent(void **state)
+/* The tables themselves: a mistake in one would show only to the user who meets the key. */
+static void expect_consistent(const struct conf_table *t)
 {
+	for (size_t i = 0; i < t->n_keys; i++) {
+		const struct conf_key *k = &t->keys[i];
+		assert_ptr_equal(conf_key_find(t, k->name), k);
+		assert_true((strchr(k->name, '.') != NULL) == (conf_section_of(t, k->name) != NULL));
+		for (size_t j = 0; j < i; j++)
+			assert_true(t->keys[j].offset != k->offset);
+	}
+}
+
+static void tables_are_consistent(void **state)
+{
+	const struct conf_table *t = &conf_table_main;
 	(void)state;
-	for (size_t i = 0; i < conf_n_keys; i++) {
+	expect_consistent(t);
+	expect_consistent(&conf_table_source);
+	for (size_t i = 0; i < t->n_keys; i++) {
 		char variable[CONF_VARIABLE_MAX], other[CONF_VARIABLE_MAX];
-		const struct conf_key *k = &conf_keys[i];
-		assert_ptr_equal(conf_key_find(k->name), k);
-		assert_true((strchr(k->name, '.') != NULL) == (conf_section_of(k->name) != NULL));
-		conf_key_variable(k, variable);
+		conf_key_variable(&t->keys[i], variable);
 		for (size_t j = 0; j < i; j++) {
-			conf_key_variable(&conf_keys[j], other);
+			conf_key_variable(&t->keys[j], other);
 			assert_string_not_equal(variable, other);
-			assert_true(conf_keys[j].offset != k->offset);
 		}
 	}
 }
@@ -536,7 +546,7 @@ int main(int argc, char **argv)
 		CONF_TEST(dump_reads_back),
 		CONF_TEST(default_text_gives_the_defaults),
 		cmocka_unit_test(example_is_the_default_text),
-		cmocka_unit_test(table_is_consistent),
+		cmocka_unit_test(tables_are_consistent),
 		cmocka_unit_test(distances),
 	};
 

@@ -13,7 +13,7 @@ enum { ARGS_MAX = 24 };
 struct capture {
 	FILE *stream;
 	int memory, saved;
-	char text[8192];
+	char text[16384];
 };
 
 static void capture_start(struct capture *c, FILE *stream)

@@ -60,6 +60,44 @@ static void sizes(void **state)
 		err.msg, "\"10G\" is not a size, expected a number of bytes such as \"64MiB\" or \"10GB\"");
 }
 
+static void shares(void **state)
+{
+	static const struct {
+		const char *text;
+		int64_t bytes, percent;
+	} good[] = {
+		{ "0", 0, 0 },
+		{ "0%", 0, 0 },
+		{ "20%", 0, 20 },
+		{ "007%", 0, 7 },
+		{ "50GiB", 50LL << 30, 0 },
+		{ "9223372036854775807%", 0, INT64_MAX },
+	};
+	static const char *const bad[] = { "", "%", "20 %", "20%%", "-1%", "1.5%", "%20", "20GiB%", "GiB" };
+	static const char *const large[] = { "9223372036854775808%", "9223372036854775808", "9000000TiB" };
+	struct stow_err err;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+		int64_t bytes = -1, percent = -1;
+		assert_int_equal(conf_parse_share(good[i].text, &bytes, &percent, &err), 0);
+		assert_int_equal(bytes, good[i].bytes);
+		assert_int_equal(percent, good[i].percent);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		int64_t bytes = -7, percent = -7;
+		assert_int_equal(conf_parse_share(bad[i], &bytes, &percent, &err), -1);
+		assert_int_equal(err.code, STOW_INVALID_ARGUMENT);
+		assert_true(bytes == -7 && percent == -7);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(large); i++) {
+		int64_t bytes = -7, percent = -7;
+		assert_int_equal(conf_parse_share(large[i], &bytes, &percent, &err), -1);
+		assert_int_equal(err.code, STOW_OUT_OF_RANGE);
+		assert_true(bytes == -7 && percent == -7);
+	}
+}
+
 static void durations(void **state)
 {
 	static const struct {
@@ -275,6 +313,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sizes),
+		cmocka_unit_test(shares),
 		cmocka_unit_test(durations),
 		cmocka_unit_test(formats_read_back),
 		cmocka_unit_test(formats_are_short),

@@ -273,7 +273,7 @@ static void a_long_list_of_keys_is_cut(void **state)
 {
 	char hint[CONF_HINT_MAX];
 	(void)state;
-	conf_key_hint("remote.s3.zzzzzzzzzzzz", hint);
+	conf_key_hint(&conf_table_main, "remote.s3.zzzzzzzzzzzz", hint);
 	assert_memory_equal(hint, ", expected one of endpoint, region, bucket,", 43);
 	assert_int_equal(strlen(hint), CONF_HINT_MAX - 1);
 	assert_string_equal(hint + strlen(hint) - 3, "...");

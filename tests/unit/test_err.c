@@ -199,6 +199,21 @@ static void quoting_escapes_and_cuts(void **state)
 	assert_string_equal(out, "\"\\n\"...");
 }
 
+static void text_is_cleaned(void **state)
+{
+	char out[8];
+
+	(void)state;
+	text_clean(out, sizeof(out), "a\n\x1b\x7f\xc3\xa4~");
+	assert_string_equal(out, "a   ??~");
+	text_clean(out, sizeof(out), "12345678");
+	assert_string_equal(out, "1234...");
+	text_clean(out, sizeof(out), "");
+	assert_string_equal(out, "");
+	text_clean(out, 4, "1234");
+	assert_string_equal(out, "...");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -212,6 +227,7 @@ int main(void)
 		cmocka_unit_test(codes_have_names),
 		cmocka_unit_test(utf8_is_decoded_strictly),
 		cmocka_unit_test(quoting_escapes_and_cuts),
+		cmocka_unit_test(text_is_cleaned),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

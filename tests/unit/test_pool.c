@@ -109,6 +109,39 @@ static void pool_uses_all_its_threads(void **state)
 	pthread_barrier_destroy(&barrier);
 }
 
+/* Those taken back do not run, wherever in the queue they were; those that follow do. */
+static void queued_jobs_can_be_withdrawn(void **state)
+{
+	enum { JOBS = 4 };
+
+	(void)state;
+	for (int out = 0; out < JOBS; out++) {
+		struct pool *p = pool_new("withdraw", 1);
+		struct count_job jobs[JOBS];
+		struct meet_job first;
+		pthread_barrier_t barrier;
+		atomic_int counts[JOBS];
+
+		pthread_barrier_init(&barrier, NULL, 2);
+		first = (struct meet_job){ { .run = run_meet }, &barrier };
+		pool_submit(p, &first.job);
+		for (int i = 0; i < JOBS; i++) {
+			atomic_init(&counts[i], 0);
+			jobs[i] = (struct count_job){ { .run = run_count }, p, &counts[i], 0 };
+			if (i < JOBS - 1)
+				pool_submit(p, &jobs[i].job);
+		}
+		assert_int_equal(pool_withdraw(p, &jobs[out].job), out < JOBS - 1);
+		assert_false(pool_withdraw(p, &jobs[out].job));
+		pool_submit(p, &jobs[JOBS - 1].job);
+		pthread_barrier_wait(&barrier);
+		pool_free(p);
+		for (int i = 0; i < JOBS; i++)
+			assert_int_equal(counts[i], i == JOBS - 1 || i != out);
+		pthread_barrier_destroy(&barrier);
+	}
+}
+
 static void run_free(struct job *j)
 {
 	struct count_job *c = CONTAINER_OF(j, struct count_job, job);
@@ -348,6 +381,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(pool_runs_each_job_once),
 		cmocka_unit_test(pool_uses_all_its_threads),
+		cmocka_unit_test(queued_jobs_can_be_withdrawn),
 		cmocka_unit_test(job_may_free_itself),
 		cmocka_unit_test(strand_keeps_order),
 		cmocka_unit_test(strand_does_not_keep_the_worker),

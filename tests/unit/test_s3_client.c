@@ -413,8 +413,12 @@ static void lists_go_on_page_by_page(void **state)
 	assert_int_equal(s3_list(e.client, "p/", "p/0", 0, see_key, &seen, &err), 0);
 	assert_int_equal(seen.len, 6);
 	assert_memory_equal(seen.p, "a b c ", 6);
-	expect_line(&e, 0, "GET /layers?list-type=2&max-keys=1000&prefix=p%2F&start-after=p%2F0");
-	expect_line(&e, 1, "GET /layers?continuation-token=t%2B1&list-type=2&max-keys=1000&prefix=p%2F");
+	expect_line(&e, 0,
+		    "GET /layers?encoding-type=url&list-type=2&max-keys=1000&prefix=p%2F&start-after=p%2F0");
+	expect_line(
+		&e, 1,
+		"GET "
+		"/layers?continuation-token=t%2B1&encoding-type=url&list-type=2&max-keys=1000&prefix=p%2F");
 	assert_int_equal(e.seen_n, 3);
 
 	/* No more than is wanted, whatever comes. */
@@ -423,12 +427,42 @@ static void lists_go_on_page_by_page(void **state)
 	assert_int_equal(s3_list(e.client, "", NULL, 1, see_key, &seen, &err), 0);
 	assert_int_equal(seen.len, 2);
 	assert_int_equal(e.seen_n, 1);
-	expect_line(&e, 0, "GET /layers?list-type=2&max-keys=1&prefix=");
+	expect_line(&e, 0, "GET /layers?encoding-type=url&list-type=2&max-keys=1&prefix=");
+	s3_env_end(&e);
+}
 
-	/* In circles. */
-	SCRIPT(&e, { .status = "200 OK", .body = PAGE(MORE("t"), "") });
+/* Whether a key comes again, or there are none, and however long the circle is. */
+static void lists_that_lead_in_circles_end(void **state)
+{
+	static const struct s3_step a = { .status = "200 OK", .body = PAGE(MORE("a"), "") };
+	static const struct s3_step b = { .status = "200 OK", .body = PAGE(MORE("b"), "") };
+	static const struct s3_step c = { .status = "200 OK", .body = PAGE(MORE("c"), "") };
+	CLEANUP(buf_free) struct buf seen;
+	struct s3_env e;
+	struct stow_err err;
+
+	(void)state;
+	buf_init(&seen, 1000);
+	s3_env_init(&e);
+	s3_env_start(&e);
+	SCRIPT(&e, a);
 	assert_int_equal(s3_list(e.client, "", NULL, 0, see_key, &seen, &err), -1);
-	expect_error(&err, STOW_DATA_LOSS, "s3: ListObjectsV2 layers: one page follows itself");
+	expect_error(&err, STOW_DATA_LOSS,
+		     "s3: ListObjectsV2 layers: its pages lead in a circle, to a again");
+	assert_true(e.seen_n < 5);
+	SCRIPT(&e, a, b, a, b, a, b, a, b, a, b, a, b);
+	assert_int_equal(s3_list(e.client, "", NULL, 0, see_key, &seen, &err), -1);
+	expect_error(&err, STOW_DATA_LOSS, "in a circle");
+	SCRIPT(&e, c, a, b, c, a, b, c, a, b, c, a, b, c, a, b, c, a, b);
+	assert_int_equal(s3_list(e.client, "", NULL, 0, see_key, &seen, &err), -1);
+	expect_error(&err, STOW_DATA_LOSS, "in a circle");
+	assert_int_equal(seen.len, 0);
+
+	SCRIPT(&e, { .status = "200 OK", .body = PAGE(MORE("1"), ENTRY("a") ENTRY("b")) },
+	       { .status = "200 OK", .body = PAGE(MORE("2"), ENTRY("b") ENTRY("c")) });
+	assert_int_equal(s3_list(e.client, "", NULL, 0, see_key, &seen, &err), -1);
+	expect_error(&err, STOW_DATA_LOSS, "b comes after b: keys are expected to rise");
+	assert_int_equal(seen.len, 4);
 	s3_env_end(&e);
 }
 
@@ -467,6 +501,12 @@ static void parts_and_uploads_are_listed(void **state)
 
 	buf_reset(&seen);
 	SCRIPT(&e,
+	       { .status = "200 OK", .body = "<ListPartsResult>" PART("2") PART("2") "</ListPartsResult>" });
+	assert_int_equal(s3_upload_parts(e.client, &u, see_number, &seen, &err), -1);
+	expect_error(&err, STOW_DATA_LOSS, "part 2 comes after 2: numbers are expected to rise");
+
+	buf_reset(&seen);
+	SCRIPT(&e,
 	       { .status = "200 OK",
 		 .body = "<ListMultipartUploadsResult><IsTruncated>true</IsTruncated>"
 			 "<NextKeyMarker>k</NextKeyMarker><NextUploadIdMarker>i</NextUploadIdMarker>"
@@ -474,8 +514,11 @@ static void parts_and_uploads_are_listed(void **state)
 	       { .status = "200 OK", .body = "<ListMultipartUploadsResult/>" });
 	assert_int_equal(s3_uploads(e.client, "p", see_id, &seen, &err), 0);
 	assert_memory_equal(seen.p, "k/i ", 4);
-	expect_line(&e, 0, "GET /layers?max-uploads=1000&prefix=p&uploads=");
-	expect_line(&e, 1, "GET /layers?key-marker=k&max-uploads=1000&prefix=p&upload-id-marker=i&uploads=");
+	expect_line(&e, 0, "GET /layers?encoding-type=url&max-uploads=1000&prefix=p&uploads=");
+	expect_line(&e, 1,
+		    "GET "
+		    "/layers?encoding-type=url&key-marker=k&max-uploads=1000&prefix=p&upload-id-marker=i&"
+		    "uploads=");
 
 	SCRIPT(&e, { .status = "404 Not Found", .body = ERROR("NoSuchUpload") });
 	assert_int_equal(s3_upload_parts(e.client, &u, see_number, &seen, &err), -1);
@@ -517,6 +560,7 @@ int main(void)
 		cmocka_unit_test(lost_answers_to_complete_are_made_up_for),
 		cmocka_unit_test(parts_go_side_by_side),
 		cmocka_unit_test(lists_go_on_page_by_page),
+		cmocka_unit_test(lists_that_lead_in_circles_end),
 		cmocka_unit_test(parts_and_uploads_are_listed),
 		cmocka_unit_test(urls_can_be_presigned),
 	};

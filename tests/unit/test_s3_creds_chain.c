@@ -157,6 +157,7 @@ static void containers(void **state)
 		{ "http://127.9.9.9:80", NULL },
 		{ "http://localhost:8080/a?b", NULL },
 		{ "http://[::1]:80/", NULL },
+		{ "http://[::1]", NULL },
 		{ "http://169.254.170.2/v2", NULL },
 		{ "http://169.254.170.23/v1/credentials", NULL },
 		{ "http://[fd00:ec2::23]/v1/credentials", NULL },
@@ -169,6 +170,8 @@ static void containers(void **state)
 		{ "http://127.0.0.1.example/", "http may only go to this machine" },
 		{ "http://", "http may only go to this machine" },
 		{ "http://[::2]/", "http may only go to this machine" },
+		{ "http://[::1].example/", "http may only go to this machine" },
+		{ "http://[::1", "http may only go to this machine" },
 		{ "file:///etc/passwd", "is no URL with http or https" },
 		{ "http://127.0.0.1/a b", "the URL has an unprintable character" },
 	};
@@ -282,6 +285,21 @@ static void files_are_read_again(void **state)
 	assert_int_equal(creds_get(c, &same, &err), 0);
 	assert_ptr_equal(same, again);
 	creds_unref(same);
+}
+
+/* A token that the other file has belongs to other keys. */
+static void keys_are_from_one_file(void **state)
+{
+	(void)state;
+	creds_env_put(".aws/credentials", "[default]\naws_access_key_id=A\naws_secret_access_key=S\n");
+	creds_env_put(".aws/config", "[default]\naws_access_key_id=B\naws_secret_access_key=T\n"
+				     "aws_session_token=old\n");
+	expect_keys("profile", "A", "S", "");
+	creds_env_put(".aws/credentials", "[default]\naws_access_key_id=A\naws_secret_access_key=\n");
+	expect_refusal("the profile has no secret access key");
+	creds_env_put(".aws/credentials", "[default]\naws_session_token=old\naws_access_key_id=\n");
+	creds_env_put(".aws/config", "[default]\naws_access_key_id=B\naws_secret_access_key=T\n");
+	expect_keys("profile", "B", "T", "");
 }
 
 /* --- credential_process --- */
@@ -400,6 +418,7 @@ int main(void)
 		TEST(addresses_of_sts),
 		TEST(explanations),
 		TEST(files_are_read_again),
+		TEST(keys_are_from_one_file),
 		TEST(processes),
 		TEST(a_process_that_hangs),
 		TEST(a_process_gives_credentials),

@@ -226,6 +226,85 @@ static void names(void **state)
 	assert_false(sidecar_name_condemned(STAGE ".upload"));
 }
 
+/* --- after a crash --- */
+
+#define RECORD(id) "stowage-upload 1\nkey k\nid " id "\npart-size 5242880\n"
+
+static unsigned condemned;
+
+static int count_condemned(void *arg, struct dir *dir, const char *name, struct stow_err *err)
+{
+	CLEANUP(sidecar_reset) struct sidecar sc = { .fd = -1 };
+
+	if (!sidecar_name_condemned(name))
+		return 0;
+	condemned++;
+	expect_ok(sidecar_load_file(&sc, dir, name, err), err);
+	assert_string_equal(sc.id, arg);
+	return 0;
+}
+
+/* How many are set aside to be aborted; all of them are of upload `id`. */
+static unsigned count_aborts(const char *id)
+{
+	struct stow_err err;
+
+	condemned = 0;
+	expect_ok(dir_each(&env.dir, count_condemned, (void *)(uintptr_t)id, &err), &err);
+	return condemned;
+}
+
+/* The bucket has the upload since before the save began. */
+static void saves_that_did_not_end_are_found(void **state)
+{
+	struct stow_err err;
+
+	(void)state;
+	put(STAGE ".upload.new", RECORD("new"));
+	expect_ok(sidecar_recover(&env.dir, &err), &err);
+	assert_false(there(STAGE ".upload.new"));
+	load();
+	assert_string_equal(env.sc.id, "new");
+
+	/* The same upload, written anew: the record stays. */
+	put(STAGE ".upload", RECORD("new") "part 1 7 \"a\"\n");
+	put(STAGE ".upload.new", RECORD("new"));
+	expect_ok(sidecar_recover(&env.dir, &err), &err);
+	assert_false(there(STAGE ".upload.new"));
+	load();
+	assert_int_equal(env.sc.n_parts, 1);
+	assert_int_equal(count_aborts(""), 0);
+
+	/* Another one: both are kept. */
+	put(STAGE ".upload.new", RECORD("newer"));
+	expect_ok(sidecar_recover(&env.dir, &err), &err);
+	assert_false(there(STAGE ".upload.new"));
+	load();
+	assert_string_equal(env.sc.id, "new");
+	assert_int_equal(count_aborts("newer"), 1);
+
+	/* A record that says nothing is no reason to forget one that does. */
+	put(STAGE ".upload", "stowage");
+	put(STAGE ".upload.new", RECORD("third"));
+	expect_ok(sidecar_recover(&env.dir, &err), &err);
+	load();
+	assert_string_equal(env.sc.id, "third");
+}
+
+static void saves_that_hardly_began_are_removed(void **state)
+{
+	struct stow_err err;
+
+	(void)state;
+	put(STAGE ".upload.new", "stowage-upload 1\nkey k\nid ");
+	put("other.upload.new", "mine");
+	expect_ok(sidecar_recover(&env.dir, &err), &err);
+	assert_false(there(STAGE ".upload.new"));
+	assert_false(there(STAGE ".upload"));
+	assert_true(there("other.upload.new"));
+	assert_int_equal(count_aborts(""), 0);
+}
+
 int main(void)
 {
 #define CASE(f)                                                                                              \
@@ -242,6 +321,8 @@ int main(void)
 		CASE(absent_is_not_found),
 		CASE(condemned_is_still_readable),
 		CASE(names),
+		CASE(saves_that_did_not_end_are_found),
+		CASE(saves_that_hardly_began_are_removed),
 	};
 
 	return cmocka_run_group_tests_name("s3 sidecar", tests, NULL, NULL);

@@ -158,6 +158,47 @@ static void lists_are_read(void **state)
 	assert_string_equal(page.next_id, "i2");
 }
 
+/* What says so may come before or after the keys. */
+static void encoded_keys_are_decoded(void **state)
+{
+#define KEY(k) "<Contents><Key>" k "</Key><Size>1</Size></Contents>"
+#define URL "<EncodingType>url</EncodingType>"
+	static const char before[] = "<ListBucketResult>" URL KEY("a%2fb+c%2B%01") "</ListBucketResult>";
+	static const char after[] = "<ListBucketResult>" KEY("%25%C3%A4") URL "</ListBucketResult>";
+	static const char none[] = "<ListBucketResult>" KEY("a%2Fb+c") "</ListBucketResult>";
+	static const char uploads[] = "<ListMultipartUploadsResult>" URL "<IsTruncated>true</IsTruncated>"
+				      "<NextKeyMarker>k%202</NextKeyMarker>"
+				      "<NextUploadIdMarker>i%202</NextUploadIdMarker>"
+				      "<Upload><Key>k%201</Key><UploadId>i%201</UploadId></Upload>"
+				      "</ListMultipartUploadsResult>";
+	static const char *const bad[] = { "%", "%2", "a%2g", "%00", "%%41" };
+	CLEANUP(buf_free) struct buf seen;
+	struct xml_page page;
+	struct stow_err err;
+
+	(void)state;
+	buf_init(&seen, 4096);
+	assert_int_equal(xml_objects(before, strlen(before), see_object, &seen, &page, &err), 0);
+	expect_seen(&seen, "a/b c+\x01 1 ;");
+	assert_int_equal(xml_objects(after, strlen(after), see_object, &seen, &page, &err), 0);
+	expect_seen(&seen, "%\xc3\xa4 1 ;");
+	assert_int_equal(xml_objects(none, strlen(none), see_object, &seen, &page, &err), 0);
+	expect_seen(&seen, "a%2Fb+c 1 ;");
+	assert_int_equal(xml_uploads(uploads, strlen(uploads), see_upload, &seen, &page, &err), 0);
+	expect_seen(&seen, "k 1 i%201;");
+	assert_string_equal(page.next, "k 2");
+	assert_string_equal(page.next_id, "i%202");
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		CLEANUP(freep)
+		char *text = x_asprintf("<ListBucketResult>" URL KEY("%s") "</ListBucketResult>", bad[i]);
+
+		assert_int_equal(xml_objects(text, strlen(text), see_object, &seen, &page, &err), -1);
+		assert_int_equal(err.code, STOW_DATA_LOSS);
+		assert_non_null(strstr(err.msg, "is not encoded as the answer says"));
+	}
+	assert_int_equal(seen.len, 0);
+}
+
 static int refuse_object(void *arg, const char *key, const struct s3_object *o, struct stow_err *err)
 {
 	(void)key, (void)o;
@@ -254,10 +295,11 @@ static void text_is_escaped(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(errors_are_read),   cmocka_unit_test(what_is_no_error_is_none),
-		cmocka_unit_test(results_are_read),  cmocka_unit_test(lists_are_read),
-		cmocka_unit_test(visitors_may_stop), cmocka_unit_test(lists_that_cannot_be),
-		cmocka_unit_test(parts_have_limits), cmocka_unit_test(text_is_escaped),
+		cmocka_unit_test(errors_are_read),          cmocka_unit_test(what_is_no_error_is_none),
+		cmocka_unit_test(results_are_read),         cmocka_unit_test(lists_are_read),
+		cmocka_unit_test(encoded_keys_are_decoded), cmocka_unit_test(visitors_may_stop),
+		cmocka_unit_test(lists_that_cannot_be),     cmocka_unit_test(parts_have_limits),
+		cmocka_unit_test(text_is_escaped),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,256 @@
+/* Handles on blobs of a tiered backend, whose bytes come and go under them. */
+#include "backends/backends.h"
+#include "backends/tiered/tiered_internal.h"
+#include "content/base/clock.h"
+#include "content/base/mem.h"
+#include "tests/suite/suite.h"
+
+#include <stdio.h>
+
+enum { SIZE = 200000 };
+
+static struct {
+	char dir[TEMP_DIR_MAX];
+	struct fault_plan plan; /* of `fast` */
+	struct backend *fast, *behind, *b;
+	struct meta *meta;
+} env;
+
+static int setup(void **state)
+{
+	struct tiered_options o = {
+		.names = { "behind" },
+		.n_behind = 1,
+		.writable = true,
+		.identity = "test",
+		.info_timeout_ns = 5 * NSEC_PER_SEC,
+		.uploads = 1,
+		.claim_interval_ns = NSEC_PER_SEC,
+		.claim_grace_ns = 3600 * NSEC_PER_SEC,
+	};
+	CLEANUP(freep) char *path = NULL;
+	struct backend *mem;
+	struct stow_err err;
+
+	(void)state;
+	memset(&env, 0, sizeof(env));
+	temp_dir_make(env.dir);
+	path = x_asprintf("%s/meta.mdb", env.dir);
+	expect_ok(meta_open(path, 0, 0, &env.meta, NULL, &err), &err);
+	expect_ok(mem_new(&mem, &err), &err);
+	expect_ok(mem_new(&env.behind, &err), &err);
+	expect_ok(fault_new(mem, &env.plan, &env.fast, &err), &err);
+	o.fast = env.fast;
+	o.behind[0] = env.behind;
+	expect_ok(tiered_new(&o, &env.b, &err), &err);
+	backend_start(env.b, env.meta);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	backend_stop(env.b);
+	backend_free(env.b);
+	meta_close(env.meta);
+	temp_dir_remove(env.dir);
+	return 0;
+}
+
+/* A blob whose bytes are here and behind, as the database knows. */
+static struct digest blob_in_both(void)
+{
+	struct digest d = blob_digest(DIGEST_SHA256, SIZE, 1);
+	struct blob_info info = { .digest = d, .size = SIZE };
+	struct stow_err err;
+
+	put_blob(env.fast, &d, SIZE, 1);
+	put_blob(env.behind, &d, SIZE, 1);
+	expect_ok(meta_blobs_adopt(env.meta, &info, 1, true, &err), &err);
+	return d;
+}
+
+static struct blob *open_blob(const struct digest *d)
+{
+	struct blob *blob;
+	struct stow_err err;
+
+	expect_ok(backend_open(env.b, d, &blob, &err), &err);
+	return blob;
+}
+
+static void check_read(struct blob *blob)
+{
+	CLEANUP(freep) uint8_t *to = x_malloc(SIZE);
+	struct stow_err err;
+	size_t got;
+
+	expect_ok(blob_pread(blob, to, SIZE, 0, 0, &got, &err), &err);
+	assert_int_equal(got, SIZE);
+	assert_true(filled(to, SIZE, 1));
+}
+
+static void evict(const struct digest *d)
+{
+	struct stow_err err;
+
+	tiered_give_up(tiered_from(env.b), d);
+	expect_ok(backend_remove(env.fast, d, &err), &err);
+}
+
+static void an_evicted_blob_is_read_from_behind(void **state)
+{
+	struct digest d = blob_in_both();
+	CLEANUP(blob_closep) struct blob *blob = open_blob(&d);
+	struct stow_err err;
+	uint8_t byte;
+	size_t got;
+
+	(void)state;
+	check_read(blob);
+	evict(&d);
+	expect_fail(blob_pread(blob, &byte, 1, 0, BACKEND_READ_NOWAIT, &got, &err), &err, STOW_UNAVAILABLE);
+	check_read(blob);
+	check_read(blob);
+}
+
+static void a_blob_that_has_come_is_read_here(void **state)
+{
+	struct digest d = blob_in_both();
+	struct stow_err err;
+
+	(void)state;
+	evict(&d);
+	CLEANUP(blob_closep) struct blob *blob = open_blob(&d);
+
+	check_read(blob);
+	while (backend_stat(env.fast, &d, &(struct blob_stat){ 0 }, &err) < 0)
+		(void)usleep(1000);
+	expect_ok(backend_remove(env.behind, &d, &err), &err);
+	check_read(blob);
+}
+
+static void unreadable_bytes_are_replaced(void **state)
+{
+	static const enum stow_code codes[] = { STOW_INTERNAL, STOW_DATA_LOSS };
+	struct digest d = blob_in_both();
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
+		CLEANUP(blob_closep) struct blob *blob = open_blob(&d);
+
+		atomic_store(&env.plan.code, codes[i]);
+		atomic_store(&env.plan.after[FAULT_PREAD], 1);
+		check_read(blob);
+		assert_int_equal(atomic_load(&env.plan.after[FAULT_PREAD]), 0);
+	}
+}
+
+/* Nobody else has it: what can be read again later stays, what is wrong goes. */
+static void the_only_bytes_are_kept_if_they_may_be_right(void **state)
+{
+	struct digest d = blob_digest(DIGEST_SHA256, SIZE, 1);
+	struct blob_stat st;
+	struct stow_err err;
+	uint8_t byte;
+	size_t got;
+
+	(void)state;
+	put_blob(env.fast, &d, SIZE, 1);
+	CLEANUP(blob_closep) struct blob *blob = open_blob(&d);
+
+	atomic_store(&env.plan.code, STOW_INTERNAL);
+	atomic_store(&env.plan.after[FAULT_PREAD], 1);
+	expect_fail(blob_pread(blob, &byte, 1, 0, 0, &got, &err), &err, STOW_INTERNAL);
+	check_read(blob);
+	atomic_store(&env.plan.code, STOW_DATA_LOSS);
+	atomic_store(&env.plan.after[FAULT_PREAD], 1);
+	expect_fail(blob_pread(blob, &byte, 1, 0, 0, &got, &err), &err, STOW_DATA_LOSS);
+	expect_fail(backend_stat(env.fast, &d, &st, &err), &err, STOW_NOT_FOUND);
+}
+
+static void a_handle_never_changes_its_size(void **state)
+{
+	struct digest d = blob_in_both();
+	CLEANUP(blob_closep) struct blob *blob = open_blob(&d);
+	struct stow_err err;
+	uint8_t byte;
+	size_t got;
+
+	(void)state;
+	evict(&d);
+	put_blob(env.fast, &d, SIZE - 1, 1);
+	expect_fail(blob_pread(blob, &byte, 1, 0, 0, &got, &err), &err, STOW_DATA_LOSS);
+}
+
+static void an_open_blob_is_being_read(void **state)
+{
+	struct digest d = blob_in_both(), other = some_digest(DIGEST_SHA256, 7);
+	struct tiered *t = tiered_from(env.b);
+	struct blob *blob;
+
+	(void)state;
+	assert_false(tiered_is_read(t, &d));
+	blob = open_blob(&d);
+	assert_true(tiered_is_read(t, &d));
+	assert_false(tiered_is_read(t, &other));
+	blob_close(blob);
+	assert_false(tiered_is_read(t, &d));
+}
+
+/* --- at once --- */
+
+struct traffic {
+	struct digest d;
+	struct blob *blob;
+	atomic_int readers;
+};
+
+static void read_or_evict(void *arg, int i)
+{
+	CLEANUP(freep) uint8_t *to = x_malloc(SIZE);
+	struct traffic *t = arg;
+	struct stow_err err;
+	size_t got;
+
+	if (i == 0) {
+		while (atomic_load(&t->readers) > 0) {
+			tiered_give_up(tiered_from(env.b), &t->d);
+			(void)!backend_remove(env.fast, &t->d, &err);
+		}
+		return;
+	}
+	for (int round = 0; round < 100; round++) {
+		if (blob_pread(t->blob, to, SIZE, 0, 0, &got, &err) == 0)
+			thread_check(got == SIZE && filled(to, SIZE, 1));
+		else
+			thread_check(err.code == STOW_UNAVAILABLE);
+	}
+	atomic_fetch_sub(&t->readers, 1);
+}
+
+static void readers_beside_evictions(void **state)
+{
+	struct traffic t = { .d = blob_in_both(), .readers = 3 };
+
+	(void)state;
+	t.blob = open_blob(&t.d);
+	run_threads(4, read_or_evict, &t);
+	blob_close(t.blob);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(an_evicted_blob_is_read_from_behind),
+		TEST(a_blob_that_has_come_is_read_here),
+		TEST(unreadable_bytes_are_replaced),
+		TEST(the_only_bytes_are_kept_if_they_may_be_right),
+		TEST(a_handle_never_changes_its_size),
+		TEST(an_open_blob_is_being_read),
+		TEST(readers_beside_evictions),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
