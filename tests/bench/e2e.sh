@@ -130,7 +130,8 @@ fleet_rounds() {
 		node_begin fleet
 		pull first stowage
 		plain_env
-		"${PLAIN[@]}" "$STOWAGE_BIN" flush --config "$RUN/stowage.toml" --address "$RUN/stowage.sock" --timeout 2m >&2
+		timed flush stowage "${PLAIN[@]}" "$STOWAGE_BIN" flush --config "$RUN/stowage.toml" \
+			--address "$RUN/stowage.sock" --timeout 2m
 		node_end
 
 		node_begin built-in

@@ -35,7 +35,8 @@ func (b *bench) pullsOfFleet() error {
 	for _, where := range b.placesFor(17) {
 		second := b.metric(17, name+"second node", where, "s", lessIsBetter).targetHere(builtIn, 1.1)
 		first := b.metric(18, name+"first node", where, "s", lessIsBetter).targetHere(localStore, 1.1)
-		err := b.runEndToEnd(where, map[string]*metric{"first": first, "second": second},
+		flush := b.metric(18, "  until the bucket has all, after that", where, "s", lessIsBetter)
+		err := b.runEndToEnd(where, map[string]*metric{"first": first, "flush": flush, "second": second},
 			b.goproxy, config, u.gateway.Endpoint, bucketName)
 		if err != nil {
 			return err
