@@ -564,7 +564,7 @@ static void send_on_a_thread(void *arg, int i)
 
 	fill(src.bytes, SENT_SIZE, all->same ? 0 : (unsigned)i);
 	if (ops->send_open(all->b, all->names[i].s, &hint, 0, read_source, &src, &s, &err) < 0) {
-		thread_check(!"send_open");
+		thread_check(false);
 		return;
 	}
 	advance(s, &src, SENT_SIZE);
