@@ -316,7 +316,8 @@ static int leftover_listed(void *arg, const char *name, uint64_t size UNUSED, in
 
 static int tidy_runs(struct gc *g, const char *prefix, struct stow_err *err)
 {
-	struct leftovers l = { .before_ns = g->now_ns - LEFTOVER_NS };
+	int64_t age = g->o->leftover_ns > 0 ? g->o->leftover_ns : LEFTOVER_NS;
+	struct leftovers l = { .before_ns = g->now_ns - age };
 	struct note_run run;
 	int rc = g->behind->note_scan(g->o->bucket, prefix, leftover_listed, &l, err);
 

@@ -192,8 +192,10 @@ static void end_run_locked(struct holdings *h)
 {
 	struct marks *m = holdings_run_locked(h);
 
-	if (m != NULL)
-		m->until_mono_ns = clock_mono_ns() + h->options.linger_ns;
+	if (m == NULL)
+		return;
+	m->until_mono_ns = clock_mono_ns() + h->options.linger_ns;
+	h->dirty = true; /* what was told for its sake alone */
 }
 
 static bool is_known_run(struct holdings *h, const char *run)

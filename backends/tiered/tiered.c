@@ -230,13 +230,17 @@ static void tiered_recorded(struct backend *b, const struct digest *d, bool comm
 	struct tiered *t = tiered_from(b);
 	struct stow_err err;
 	struct blob_stat st;
+	bool here;
 
 	if (t->meta == NULL) /* of a store that was not started: the next process finds it pending */
 		return;
 	if (t->holdings != NULL)
 		holdings_changed(t->holdings);
+	here = !commit && backend_stat(t->fast, d, &st, &err) == 0;
+	if (here)
+		cache_added(t->cache, st.size); /* it was put there without our doing */
 	if (!commit && meta_remote_get(t->meta, d, NULL, &err) == 0) {
-		if (backend_stat(t->fast, d, &st, &err) < 0)
+		if (!here)
 			fetch_prefetch(t->fetches, d);
 		return;
 	}

@@ -293,8 +293,9 @@ static unsigned count_failed(void)
 	LOCK_SCOPE(&env.queue->lock);
 	unsigned n = 0;
 
-	for (size_t i = 0; i < env.queue->n_heap; i++)
-		n += env.queue->heap[i]->failed;
+	for (size_t i = 0; i < QUEUE_BUCKETS; i++)
+		for (const struct entry *e = env.queue->table[i]; e != NULL; e = e->next)
+			n += e->failed;
 	return n;
 }
 
