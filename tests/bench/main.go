@@ -31,15 +31,15 @@ type options struct {
 	tmpfs, disk string // directories of our own, which the caller removes
 	out         string
 
-	stowage, goproxy, floor, e2e  string // programs
-	gateway, s3server, aws, fleet string // of the rows on a bucket
+	stowage, goproxy, floor, e2e string // programs
+	gateway, s3server, aws       string // of the rows on a bucket
 }
 
 func (o *options) parse() error {
 	var rows string
 	flag.StringVar(&rows, "rows", "", "which `rows` to measure, as 1,4,9; all if empty")
 	flag.BoolVar(&o.quick, "quick", false, "smaller blobs and 3 rounds")
-	flag.BoolVar(&o.million, "million", false, "also start on 1 000 000 blobs")
+	flag.BoolVar(&o.million, "million", false, "also start on 1 000 000 blobs (rows 8 and 21)")
 	flag.IntVar(&o.rounds, "rounds", 0, "`rounds` of each measurement; 5, or 3 with -quick")
 	flag.StringVar(&o.tmpfs, "tmpfs", "", "an empty `directory` on a tmpfs")
 	flag.StringVar(&o.disk, "disk", "", "an empty `directory` on a disk")
@@ -51,17 +51,16 @@ func (o *options) parse() error {
 	flag.StringVar(&o.gateway, "gateway", "", "the `script` rgw.sh")
 	flag.StringVar(&o.s3server, "s3server", "", "the `program` of the S3 tests' servers")
 	flag.StringVar(&o.aws, "aws", "", "the `program` aws")
-	flag.StringVar(&o.fleet, "fleet", "", "the `script` fleet.sh")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		return fmt.Errorf("no arguments are expected: %q", flag.Args())
 	}
 	for _, f := range []string{
-		o.tmpfs, o.disk, o.out, o.stowage, o.goproxy, o.floor, o.e2e, o.gateway, o.s3server, o.aws, o.fleet,
+		o.tmpfs, o.disk, o.out, o.stowage, o.goproxy, o.floor, o.e2e, o.gateway, o.s3server, o.aws,
 	} {
 		if f == "" {
-			return fmt.Errorf("-tmpfs, -disk, -out, -stowage, -goproxy, -floor, -e2e, -gateway, -s3server, -aws " +
-				"and -fleet are all needed")
+			return fmt.Errorf("-tmpfs, -disk, -out, -stowage, -goproxy, -floor, -e2e, -gateway, -s3server and -aws " +
+				"are all needed")
 		}
 	}
 	if o.rounds < 0 {
@@ -130,10 +129,10 @@ func run(ctx context.Context, o *options) error {
 		{[]int{13, 14}, b.readsFromBucket},
 		{[]int{15}, b.uploadMemory},
 		{[]int{16}, b.farBucket},
-		{[]int{17, 18}, b.fleetPulls},
-		{[]int{19}, b.fleetInfos},
-		{[]int{20}, b.fleetCommits},
-		{[]int{21}, b.fleetViews},
+		{[]int{17, 18}, b.pullsOfFleet},
+		{[]int{19}, b.infosOfNobodys},
+		{[]int{20}, b.commitsOfFleet},
+		{[]int{21}, b.manyOfFleet},
 	} {
 		if !o.wants(step.rows...) {
 			continue

@@ -110,39 +110,36 @@ func (b *bench) load(cs content.Store, each int, size int64) error {
 
 // endToEnd is row 11: a script runs real containerds and prints one line for each measurement.
 func (b *bench) endToEnd() error {
-	size := 500
-	if b.quick {
-		size = 200
-	}
+	size := b.imageSize()
 	for _, where := range b.placesFor(11) {
-		start := time.Now()
 		fetch := b.metric(11, fmt.Sprintf("ctr content fetch, %d MB", size), where, "s", lessIsBetter).
 			target(goProxy, 0.6).target(builtIn, 1.05)
 		pull := b.metric(11, fmt.Sprintf("ctr images pull, %d MB", size), where, "s", lessIsBetter).
 			target(goProxy, 0.7).target(builtIn, 1.3)
-		rounds := b.options.rounds
-		if where == onDisk && rounds > 3 {
-			rounds = 3
-		}
-		err := b.runScript("end to end, "+where, func(what, who string, v float64) error {
-			m := map[string]*metric{"fetch": fetch, "pull": pull}[what]
-			if m == nil {
-				return fmt.Errorf("unexpected: %q", what)
-			}
-			m.add(who, v)
-			return nil
-		}, b.e2e, b.tmpfs, b.dirOf(where), strconv.Itoa(rounds), strconv.Itoa(size), b.goproxy)
-		if err != nil {
+		if err := b.runEndToEnd(where, map[string]*metric{"fetch": fetch, "pull": pull}, b.goproxy); err != nil {
 			return err
 		}
-		fmt.Fprintf(os.Stderr, "  end to end, %s: %.0f s\n", where, time.Since(start).Seconds())
 	}
 	return nil
 }
 
-// runScript runs real containerds: the script prints a line for each measurement, as "pull stowage 1.234".
-func (b *bench) runScript(name string, add func(what, who string, v float64) error, argv ...string) error {
-	cmd := exec.Command(argv[0], argv[1:]...)
+// imageSize is that of the images, in MB.
+func (b *bench) imageSize() int {
+	if b.quick {
+		return 200
+	}
+	return 500
+}
+
+// runEndToEnd runs the script with its last arguments.
+func (b *bench) runEndToEnd(where string, into map[string]*metric, args ...string) error {
+	start := time.Now()
+	rounds := b.options.rounds
+	if where == onDisk && rounds > 3 {
+		rounds = 3
+	}
+	args = append([]string{b.tmpfs, b.dirOf(where), strconv.Itoa(rounds), strconv.Itoa(b.imageSize())}, args...)
+	cmd := exec.Command(b.e2e, args...)
 	cmd.Env = append(os.Environ(), "STOWAGE_BIN="+b.stowage)
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
@@ -163,22 +160,21 @@ func (b *bench) runScript(name string, add func(what, who string, v float64) err
 		}
 	}()
 	for lines := bufio.NewScanner(out); lines.Scan(); {
-		f := strings.Fields(lines.Text())
-		if len(f) != 3 {
-			return fmt.Errorf("%s: unexpected: %q", name, lines.Text())
+		f := strings.Fields(lines.Text()) // as: pull stowage 1.234
+		if len(f) != 3 || into[f[0]] == nil {
+			return fmt.Errorf("end to end: unexpected: %q", lines.Text())
 		}
 		v, err := strconv.ParseFloat(f[2], 64)
-		if err == nil {
-			err = add(f[0], f[1], v)
-		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return err
 		}
-		b.progress("%s: %s, %s %.2f s", name, f[1], f[0], v)
+		into[f[0]].add(f[1], v)
+		b.progress("end to end, %s: %s, %s %.2f s", where, f[1], f[0], v)
 	}
 	b.progress("")
 	if err := cmd.Wait(); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+		return fmt.Errorf("end to end: %w", err)
 	}
+	fmt.Fprintf(os.Stderr, "  end to end, %s: %.0f s\n", where, time.Since(start).Seconds())
 	return nil
 }

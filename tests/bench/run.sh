@@ -77,7 +77,7 @@ step "Measuring"
 # In the background, so that a signal to this script is answered at once, and by all.
 "$bin/bench" "${pass[@]}" -tmpfs "${own[0]}" -disk "${own[1]}" -out "$out" -stowage "$STOWAGE_BIN" \
 	-goproxy "$bin/goproxy" -floor "$bin/floor" -e2e "$here/e2e.sh" \
-	-gateway "$TOP/tests/s3/rgw.sh" -s3server "$bin/s3server" -aws /usr/bin/aws -fleet "$here/fleet.sh" &
+	-gateway "$TOP/tests/s3/rgw.sh" -s3server "$bin/s3server" -aws /usr/bin/aws &
 bench=$!
 status=0
 wait "$bench" || status=$?
