@@ -285,6 +285,7 @@ static int mem_stage_write(struct stage *st, const struct iovec *iov, int n, uin
 {
 	struct mem_stage *ms = mem_stage_from(st);
 	struct bytes *b = ms->bytes;
+	LOCK_SCOPE(&mem_from(st->backend)->store->lock); /* a stage_pread may run beside it */
 
 	(void)err; /* memory does not run out: content/base/mem.h */
 	assert(!ms->sealed && off == b->len);
@@ -323,6 +324,8 @@ static int mem_stage_sync(struct stage *st, struct stow_err *err)
 static int mem_stage_pread(struct stage *st, void *to, size_t n, uint64_t off, size_t *ret_n,
 			   struct stow_err *err)
 {
+	LOCK_SCOPE(&mem_from(st->backend)->store->lock);
+
 	(void)err;
 	*ret_n = bytes_read(mem_stage_from(st)->bytes, to, n, off);
 	return 0;

@@ -69,6 +69,11 @@ void mem_records_free(struct mem *m)
 	}
 }
 
+static int fail_open(const char *record, struct stow_err *err)
+{
+	return stow_fail(err, STOW_ALREADY_EXISTS, "sending %s: is open", record);
+}
+
 /* The record of that name, for who will have it open. */
 static int record_claim_locked(struct mem *m, const char *name, struct record **ret_r, struct stow_err *err)
 {
@@ -79,7 +84,7 @@ static int record_claim_locked(struct mem *m, const char *name, struct record **
 		*at = x_calloc(1, sizeof(**at));
 		memcpy((*at)->name, name, strlen(name) + 1);
 	} else if ((*at)->open) {
-		return stow_fail(err, STOW_ALREADY_EXISTS, "sending %s: is open already", name);
+		return fail_open(name, err);
 	}
 	(*at)->open = true;
 	*ret_r = *at;
@@ -211,7 +216,8 @@ static int mem_send_discard(struct backend *b, const char *record, struct stow_e
 
 	if (*at == NULL)
 		return stow_fail(err, STOW_NOT_FOUND, "sending %s: not found", record);
-	assert(!(*at)->open);
+	if ((*at)->open)
+		return fail_open(record, err);
 	record_drop(at);
 	return 0;
 }
@@ -331,6 +337,7 @@ static int mem_note_scan(struct backend *b, const char *prefix, note_visit *visi
 	} *seen = NULL;
 	size_t n = 0;
 
+	assert(*prefix != '\0');
 	lock_take(&m->store->lock);
 	for (const struct note *note = m->store->notes; note != NULL; note = note->next) {
 		if (strncmp(note->name, prefix, strlen(prefix)) != 0)

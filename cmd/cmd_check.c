@@ -77,28 +77,50 @@ static void report(void *arg, const struct probe_step *step)
 	fflush(stdout);
 }
 
-/* It is there and ours to write to, or can be made. */
-static void check_directory(struct check_report *r, const char *name, const char *path)
+/* `step` has a name, and what is said where all is well. */
+static void check_access(struct check_report *r, struct probe_step step, const char *path, int mode,
+			 const char *advice)
 {
-	CLEANUP(freep) char *at = x_strdup(path);
-	struct probe_step step = { .name = name, .verdict = PROBE_OK, .detail = path, .advice = "" };
 	char detail[512];
 	struct stat st;
 	int e = 0;
 
-	while (access(at, F_OK) < 0 && errno == ENOENT && strrchr(at, '/') > at)
-		*strrchr(at, '/') = '\0';
-	if (stat(at, &st) < 0 || access(at, R_OK | W_OK | X_OK) < 0)
+	step.verdict = PROBE_OK;
+	step.advice = "";
+	if (stat(path, &st) < 0 || access(path, mode) < 0)
 		e = errno;
 	else if (!S_ISDIR(st.st_mode))
 		e = ENOTDIR;
 	if (e != 0) {
 		step.verdict = PROBE_FAILED;
 		step.detail = detail;
-		snprintf(detail, sizeof(detail), "%s: %s", at, strerrordesc_np(e));
-		step.advice = "the daemon's user must be able to read and write it";
+		snprintf(detail, sizeof(detail), "%s: %s", path, strerrordesc_np(e));
+		step.advice = advice;
 	}
 	report(r, &step);
+}
+
+/* It is there and ours to write to, or can be made. */
+static void check_directory(struct check_report *r, const char *name, const char *path)
+{
+	CLEANUP(freep) char *at = x_strdup(path);
+
+	while (access(at, F_OK) < 0 && errno == ENOENT && strrchr(at, '/') > at)
+		*strrchr(at, '/') = '\0';
+	check_access(r, (struct probe_step){ .name = name, .detail = path }, at, R_OK | W_OK | X_OK,
+		     "the daemon's user must be able to read and write it");
+}
+
+static void check_sources(struct check_report *r, const struct conf *c)
+{
+	for (size_t i = 0; i < c->n_sources; i++) {
+		CLEANUP(freep) char *name = x_asprintf("source[%zu]", i + 1);
+
+		if (c->sources[i].type == CONF_SOURCE_DIR)
+			check_access(r, (struct probe_step){ .name = name, .detail = c->sources[i].path },
+				     c->sources[i].path, R_OK | X_OK,
+				     "the daemon's user must be able to read it");
+	}
 }
 
 int cmd_check(int argc, char **argv)
@@ -123,7 +145,8 @@ int cmd_check(int argc, char **argv)
 	}
 	check_directory(&r, "root", conf->root);
 	check_directory(&r, "local.path", conf->local.path);
-	if (!storage_is_local(conf)) {
+	check_sources(&r, conf);
+	if (storage_has_bucket(conf)) {
 		remote_s3_options(&conf->remote.s3, &options);
 		(void)s3_probe(&options, report, &r);
 	}

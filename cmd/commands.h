@@ -11,6 +11,7 @@ int cmd_info(int argc, char **argv);
 int cmd_ingests(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_flush(int argc, char **argv);
+int cmd_gc(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
 int cmd_import(int argc, char **argv);
 

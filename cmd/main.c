@@ -19,6 +19,7 @@ static const struct {
 	{ "check", cmd_check, "try what the daemon needs: directories, bucket, credentials" },
 	{ "status", cmd_status, "ask the daemon how it is" },
 	{ "flush", cmd_flush, "wait until everything is in the bucket" },
+	{ "gc", cmd_gc, "remove from the bucket what no node of the fleet holds" },
 	{ "ls", cmd_ls, "list the blobs" },
 	{ "info", cmd_info, "show what is known of one blob" },
 	{ "ingests", cmd_ingests, "list unfinished uploads" },

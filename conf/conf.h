@@ -79,11 +79,13 @@ struct conf_s3 {
 	unsigned upload_concurrency;
 	int64_t read_memory; /* bytes */
 	unsigned connections;
+	bool http2;
 	int64_t connect_timeout, first_byte_timeout, stall_timeout, request_timeout; /* ns */
 	unsigned max_attempts;
 };
 
-/* A place to read blobs from. What its type has no use for is as by default. */
+/* A place to read blobs from; not one of struct conf_sources, where the configuration itself comes from. What
+ * its type has no use for is as by default. */
 struct conf_source {
 	enum conf_source_type type;
 	enum conf_layout layout;

@@ -87,11 +87,12 @@ struct conf_section {
 	bool array; /* of tables, which have a struct conf_table of their own */
 };
 
-/* All keys of one kind of table in a file, which is a struct here; the paths of both begin there. */
+/* All keys of a document, or of one of its arrays of tables; their paths begin there. Each of these is a
+ * struct, which functions take as `object`. */
 struct conf_table {
-	const char *prefix; /* what stands before a path in a file */
-	const struct conf_key
-		*keys; /* in the order of the file: those of no section first, those of one together */
+	const char *prefix; /* what stands before these paths in a document */
+	/* In the order of the file: those of no section come first, those of a section stand together. */
+	const struct conf_key *keys;
 	size_t n_keys;
 	const struct conf_section *sections;
 	size_t n_sections;

@@ -8,7 +8,7 @@
  *
  *   state      entered by              legal calls                          next
  *   open       stage_create, _resume   write truncate sync read publish     sealed, kept, gone
- *   sealed     stage_publish           close                                gone
+ *   sealed     stage_publish           read close                           gone
  *   kept       stage_close             (none: no handle)  resume discard    open, gone
  *
  * Durability: a stage's bytes are durable up to what was written before a stage_sync() that
@@ -125,15 +125,15 @@ struct backend_ops {
 	 * was not durable is lost then: close keeps what an earlier sync covered. */
 	int (*stage_sync)(struct stage *st, struct stow_err *err);
 
-	/* As pread on a blob. May run on other threads beside stage_write, for bytes that were there
-	 * before. */
+	/* As pread on a blob. May run on other threads beside stage_write and stage_publish, for bytes that
+	 * were there before. */
 	int (*stage_pread)(struct stage *st, void *to, size_t n, uint64_t off, size_t *ret_n,
 			   struct stow_err *err);
 
 	/* The stage's bytes, all of them, become the blob `d`, durably and at once; or nothing
 	 * changes, and the stage stays open. The caller has proven that their hash is `d`. A blob
 	 * that is there already counts as success: it has the same bytes. The stage is sealed then
-	 * and can only be closed, which leaves nothing behind. Where the storage fails so late that
+	 * and can only be read and closed, which leaves nothing behind. Where the storage fails so late that
 	 * nobody can tell whether the name is durable, the call fails although the blob is there, and
 	 * the stage can only be published again or closed, which leaves nothing behind but the blob. */
 	int (*stage_publish)(struct stage *st, const struct digest *d, struct stow_err *err);
@@ -185,7 +185,8 @@ struct backend {
 	/* Its blobs are here, or in a storage behind it, or both. The store's table of what is known to be
 	 * behind (meta.h) belongs to it: what is listed there may be without bytes here, and what is not
 	 * has bytes here, which are on their way. scan() shows what is here. A blob that answers DATA_LOSS
-	 * is to be forgotten, so that it can come from elsewhere. */
+	 * is to be forgotten, so that it can come from elsewhere. A handle that was opened while the bytes
+	 * were not here may answer NOT_FOUND when the blob has been removed. */
 	bool tiered;
 };
 struct blob {

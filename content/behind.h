@@ -73,21 +73,24 @@ struct behind_ops {
 	/* Ends it; no read runs when it returns. What was sent and not finished stays, by its record, or is
 	 * given up with it where `forget`. */
 	void (*send_close)(struct sending *s, bool forget);
-	/* Gives up what the record of no open sending tells of; NOT_FOUND if there is none. */
+	/* Gives up what a record tells of; NOT_FOUND if there is none, ALREADY_EXISTS if a sending of it is
+	 * open. */
 	int (*send_discard)(struct backend *b, const char *record, struct stow_err *err);
 	/* Visits the records that there are, open or not. */
 	int (*send_scan)(struct backend *b, backend_stage_visit *visit, void *arg, struct stow_err *err);
 
-	/* --- notes: see note_name_ok() --- */
+	/* --- notes: see note_name_ok(); "blobs/" is no beginning for one --- */
 
-	/* Makes or replaces one. */
+	/* Makes or replaces one. With NOTE_IF_ABSENT, ALREADY_EXISTS may speak of one's own, where an answer
+	 * was lost: who must know puts something into it that nobody else does, and reads it. UNAVAILABLE
+	 * also where somebody else has put it at the same time. */
 	int (*note_put)(struct backend *b, const char *name, const void *data, size_t n, unsigned flags,
 			struct stow_err *err);
 	/* Appends its bytes to *to, RESOURCE_EXHAUSTED where they are more than that may hold. NOT_FOUND. */
 	int (*note_get)(struct backend *b, const char *name, struct buf *to, struct stow_err *err);
 	/* No failure where there is none. */
 	int (*note_remove)(struct backend *b, const char *name, struct stow_err *err);
-	/* Visits those whose names begin with `prefix`, in the order of their names. */
+	/* Visits those whose names begin with `prefix`, which is not "", in the order of their names. */
 	int (*note_scan)(struct backend *b, const char *prefix, note_visit *visit, void *arg,
 			 struct stow_err *err);
 };

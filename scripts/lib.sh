@@ -87,13 +87,10 @@ end() {
 # Processes that were started on our behalf (containerd's shims, containers) name our directory.
 end_strays() {
 	local cmd pid
-	for cmd in /proc/[0-9]*/cmdline; do
+	# The pattern comes by a pipe: grep's own command line would match.
+	for cmd in $(grep -lszxFf - /proc/[0-9]*/cmdline <<<"$RUN/containerd.sock" || true); do
 		pid=${cmd#/proc/}
-		pid=${pid%/cmdline}
-		[[ $pid != "$$" && $pid != "$BASHPID" ]] || continue
-		if { tr '\0' '\n' <"$cmd" | grep -qxF -e "$RUN/containerd.sock"; } 2>/dev/null; then
-			kill -s KILL "$pid" 2>/dev/null || true
-		fi
+		kill -s KILL "${pid%/cmdline}" 2>/dev/null || true
 	done
 }
 

@@ -254,9 +254,12 @@ int client_check_sent(struct request *r, const struct digest *sent, char ret_eta
 static int check_head(struct request *r, struct stow_err *err)
 {
 	const char *length = http_header(&r->t.resp, "content-length");
+	const char *modified = http_header(&r->t.resp, "last-modified");
 	struct s3_object *o = r->arg;
 	char *end;
 
+	if (modified == NULL || !http_date(modified, &o->modified_ns))
+		o->modified_ns = 0;
 	if (length != NULL && length[0] >= '0' && length[0] <= '9') {
 		o->size = strtoull(length, &end, 10);
 		if (*end == '\0' && o->size <= INT64_MAX)

@@ -64,6 +64,7 @@ enum {
 
 struct s3_object {
 	uint64_t size;
+	int64_t modified_ns;    /* wall clock, of the server, whole seconds; 0 where it did not say it */
 	char etag[S3_ETAG_MAX]; /* as it came, quotes included; "" where the server sent none */
 };
 

@@ -30,9 +30,6 @@ int creds_document_read(enum creds_form form, const char *text, size_t n, struct
 enum { CREDS_SAID_MAX = 256 };
 void creds_document_said(const char *text, size_t n, char out[CREDS_SAID_MAX]);
 
-/* RFC 3339: "2026-11-23T22:35:01Z", with a fraction or an offset too, years 1971 to 2199. */
-int creds_time_read(const char *s, int64_t *ret_wall_ns, struct stow_err *err) MUST_CHECK;
-
 /* Fails unless the keys are there and all are printable ASCII without blanks: they become a part of
  * headers. `what` for the message: "the document". */
 int creds_value_check(const struct creds_value *v, const char *what, struct stow_err *err) MUST_CHECK;

@@ -1,5 +1,6 @@
 #include "backends/s3/creds_sts_answer.h"
 
+#include "backends/s3/rfc3339.h"
 #include "backends/s3/xml.h"
 #include "content/base/mem.h"
 #include "content/base/text.h"
@@ -54,7 +55,7 @@ int creds_sts_read(const char *text, size_t n, struct creds_value *ret_v, struct
 		return -1;
 	if (!c.value.access_key || !c.value.secret_key || !c.value.session_token || !c.expiration)
 		return stow_fail(err, STOW_DATA_LOSS, "the answer has no Credentials, or not all of them");
-	if (creds_time_read(c.expiration, &c.value.expires_ns, err) < 0)
+	if (rfc3339_read(c.expiration, &c.value.expires_ns, err) < 0)
 		return stow_wrap(err, "the answer's Expiration");
 	if (creds_value_check(&c.value, "the answer", err) < 0)
 		return -1;

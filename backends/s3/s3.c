@@ -1,5 +1,6 @@
 #include "backends/s3/s3.h"
 
+#include "backends/read_only.h"
 #include "backends/s3/s3_internal.h"
 #include "backends/s3/sidecar.h"
 #include "content/base/clock.h"
@@ -39,32 +40,6 @@ static struct s3_blob *blob_from(struct blob *blob)
 	return sb;
 }
 
-/* --- keys --- */
-
-char *s3_blob_key(const struct s3 *s, const struct digest *d)
-{
-	char hex[DIGEST_HEX_MAX];
-
-	digest_format_hex(d, hex);
-	return x_asprintf("%sblobs/%s/%s", s->prefix, digest_alg_name((enum digest_alg)d->alg), hex);
-}
-
-bool s3_key_digest(const struct s3 *s, const char *key, struct digest *ret_d)
-{
-	size_t n = strlen(s->prefix);
-	struct stow_err ignored;
-	const char *hex;
-
-	if (strncmp(key, s->prefix, n) != 0 || strncmp(key + n, "blobs/", 6) != 0)
-		return false;
-	key += n + 6;
-	hex = strchr(key, '/');
-	if (hex == NULL || digest_alg_find(key, (size_t)(hex - key)) == DIGEST_NONE)
-		return false;
-	return digest_parse_hex(ret_d, digest_alg_find(key, (size_t)(hex - key)), hex + 1, strlen(hex + 1),
-				&ignored) == 0;
-}
-
 /* --- finished blobs --- */
 
 int s3_fail(struct stow_err *err)
@@ -76,6 +51,13 @@ int s3_fail(struct stow_err *err)
 		 err->code != STOW_PERMISSION_DENIED)
 		err->code = STOW_INTERNAL;
 	return -1;
+}
+
+int s3_fail_upload(struct stow_err *err)
+{
+	if (err->code == STOW_NOT_FOUND)
+		err->code = STOW_UNAVAILABLE;
+	return s3_fail(err);
 }
 
 /* An answer to HEAD has no body: its 404 may be the bucket's, or that of a server which knows no S3. One to
@@ -128,7 +110,7 @@ static int s3_stat(struct backend *b, const struct digest *d, struct blob_stat *
 
 	if (head_blob(s, d, key, 1, &o, err) < 0)
 		return -1;
-	*ret_st = (struct blob_stat){ .size = o.size };
+	*ret_st = (struct blob_stat){ .size = o.size, .modified_ns = o.modified_ns };
 	return 0;
 }
 
@@ -194,9 +176,8 @@ struct scan {
 static int see_key(void *arg, const char *key, const struct s3_object *o, struct stow_err *err)
 {
 	const struct scan *scan = arg;
+	struct blob_stat st = { .size = o->size, .modified_ns = o->modified_ns };
 	struct digest d;
-
-	struct blob_stat st = { .size = o->size };
 
 	return s3_key_digest(scan->s, key, &d) ? scan->visit(scan->arg, &d, &st, err) : 0;
 }
@@ -204,7 +185,7 @@ static int see_key(void *arg, const char *key, const struct s3_object *o, struct
 static int s3_scan(struct backend *b, backend_blob_visit *visit, void *arg, struct stow_err *err)
 {
 	struct scan scan = { .s = s3_from(b), .visit = visit, .arg = arg };
-	CLEANUP(freep) char *prefix = x_asprintf("%sblobs/", scan.s->prefix);
+	CLEANUP(freep) char *prefix = s3_blobs_prefix(scan.s);
 
 	return s3_list(scan.s->client, prefix, NULL, 0, see_key, &scan, err);
 }
@@ -220,7 +201,7 @@ static void s3_free(struct backend *b)
 {
 	struct s3 *s = s3_from(b);
 
-	assert(s->open == NULL);
+	assert(s->open == NULL && s->sendings == NULL);
 	if (s->client != NULL)
 		s3_stop(b);
 	if (s->pool != NULL) {
@@ -257,6 +238,27 @@ static const struct backend_ops s3_ops = {
 	.stage_discard = s3_stage_discard,
 	.stage_scan = s3_stage_scan,
 	.stop = s3_stop,
+	.behind = &s3_behind_ops,
+};
+
+static const struct behind_ops source_behind_ops = { .look = s3_look };
+
+/* The slots of a stage are missing: none is ever made. */
+static const struct backend_ops source_ops = {
+	.name = "s3",
+	.free = s3_free,
+	.stat = s3_stat,
+	.open = s3_open,
+	.close = s3_close,
+	.pread = s3_pread,
+	.remove = read_only_remove,
+	.scan = s3_scan,
+	.stage_create = read_only_stage_create,
+	.stage_resume = read_only_stage_resume,
+	.stage_discard = read_only_stage_discard,
+	.stage_scan = read_only_stage_scan,
+	.stop = s3_stop,
+	.behind = &source_behind_ops,
 };
 
 int s3_new(const struct s3_options *o, const char *path, struct backend **ret_b, struct stow_err *err)
@@ -264,10 +266,12 @@ int s3_new(const struct s3_options *o, const char *path, struct backend **ret_b,
 	struct s3 *s = x_calloc(1, sizeof(*s));
 	CLEANUP(backend_freep) struct backend *b = &s->base;
 
-	s->base = (struct backend){ .ops = &s3_ops, .remote = true };
+	assert(!o->read_only || path == NULL);
+	s->base = (struct backend){ .ops = o->read_only ? &source_ops : &s3_ops, .remote = true };
 	s->magic = S3_MAGIC;
 	lock_init(&s->lock, RANK_BACKEND);
 	s->prefix = *o->prefix != '\0' ? x_asprintf("%s/", o->prefix) : x_strdup("");
+	s->layout = o->layout;
 	s->small_blob = (uint64_t)o->small_blob;
 	s->part_size = (uint64_t)o->part_size;
 	s->upload_concurrency = o->upload_concurrency;

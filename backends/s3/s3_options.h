@@ -29,6 +29,13 @@ enum s3_sse {
 	S3_SSE_KMS_DSSE /* aws:kms:dsse */
 };
 
+/* What the keys of blobs are, below the prefix. */
+enum s3_layout {
+	S3_LAYOUT_STOWAGE, /* blobs/<alg>/<hex> */
+	S3_LAYOUT_REGISTRY /* the distribution registry's: docker/registry/v2/blobs/<alg>/<2 of
+			      hex>/<hex>/data */
+};
+
 /* Where credentials come from; see creds.h. */
 struct s3_credential_options {
 	const char *access_key, *secret_key, *session_token;
@@ -44,6 +51,8 @@ struct s3_options {
 	const char *region;   /* "": see s3_options_region() */
 	const char *bucket;
 	const char *prefix; /* without a slash at its ends; "": none */
+	enum s3_layout layout;
+	bool read_only; /* a source: nothing in the bucket is ever changed */
 	enum s3_addressing addressing;
 	bool dual_stack, fips, accelerate; /* AWS's endpoints of these kinds */
 
@@ -67,6 +76,7 @@ struct s3_options {
 	unsigned upload_concurrency; /* parts of one blob at once */
 	int64_t read_memory;         /* bytes that reads may keep, all together */
 	unsigned connections;        /* at once, all together */
+	bool http2;                  /* offered to servers with TLS; see session.c */
 	int64_t connect_timeout;     /* these four in ns */
 	int64_t first_byte_timeout;  /* from the request's last byte to the answer's first */
 	int64_t stall_timeout;       /* without a byte in either direction */

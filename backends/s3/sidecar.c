@@ -13,7 +13,7 @@
 #define HEAD "stowage-upload 1"
 
 enum {
-	FILE_NAME_MAX = 64,
+	FILE_NAME_MAX = SENDING_RECORD_MAX + 40, /* a record's name, a time, an ending */
 	/* A head, and all parts with the longest ETags, each line some 30 bytes more. */
 	FILE_MAX = 4096 + S3_PARTS_MAX * (S3_ETAG_MAX + 40),
 };
@@ -22,19 +22,19 @@ struct file_name {
 	char s[FILE_NAME_MAX];
 };
 
-static struct file_name upload_file(const char *stage, const char *more)
+static struct file_name upload_file(const char *owner, const char *more)
 {
 	struct file_name name;
 
-	snprintf(name.s, sizeof(name.s), "%s.upload%s", stage, more);
+	snprintf(name.s, sizeof(name.s), "%s.upload%s", owner, more);
 	return name;
 }
 
-static struct file_name abort_file(const char *stage)
+static struct file_name abort_file(const char *owner)
 {
 	struct file_name name;
 
-	snprintf(name.s, sizeof(name.s), "%s.%016" PRIx64 ".abort", stage, (uint64_t)clock_wall_ns());
+	snprintf(name.s, sizeof(name.s), "%s.%016" PRIx64 ".abort", owner, (uint64_t)clock_wall_ns());
 	return name;
 }
 
@@ -133,9 +133,9 @@ int sidecar_load_file(struct sidecar *sc, struct dir *dir, const char *file, str
 	return stow_fail(err, STOW_DATA_LOSS, "%s/%s: not the record of an upload", dir->path, file);
 }
 
-int sidecar_load(struct sidecar *sc, struct dir *dir, const char *stage, struct stow_err *err)
+int sidecar_load(struct sidecar *sc, struct dir *dir, const char *owner, struct stow_err *err)
 {
-	return sidecar_load_file(sc, dir, upload_file(stage, "").s, err);
+	return sidecar_load_file(sc, dir, upload_file(owner, "").s, err);
 }
 
 /* --- writing --- */
@@ -181,9 +181,9 @@ static int format(const struct sidecar *sc, struct buf *b, struct stow_err *err)
 	return 0;
 }
 
-int sidecar_save(struct sidecar *sc, struct dir *dir, const char *stage, struct stow_err *err)
+int sidecar_save(struct sidecar *sc, struct dir *dir, const char *owner, struct stow_err *err)
 {
-	struct file_name name = upload_file(stage, ""), temp = upload_file(stage, ".new");
+	struct file_name name = upload_file(owner, ""), temp = upload_file(owner, ".new");
 	CLEANUP(buf_free) struct buf b;
 	CLEANUP(fd_closep) int fd = -1;
 
@@ -213,10 +213,10 @@ void sidecar_add(struct sidecar *sc, const struct s3_part *part)
 		(void)!write_text(sc->fd, &b);
 }
 
-void sidecar_remove(struct dir *dir, const char *stage)
+void sidecar_remove(struct dir *dir, const char *owner)
 {
-	(void)unlinkat(dir->fd, upload_file(stage, "").s, 0);
-	(void)unlinkat(dir->fd, upload_file(stage, ".new").s, 0);
+	(void)unlinkat(dir->fd, upload_file(owner, "").s, 0);
+	(void)unlinkat(dir->fd, upload_file(owner, ".new").s, 0);
 }
 
 static int rename_to(struct dir *dir, const char *from, struct file_name to, struct stow_err *err)
@@ -229,31 +229,41 @@ static int rename_to(struct dir *dir, const char *from, struct file_name to, str
 	return dir_sync(dir, err);
 }
 
-int sidecar_condemn(struct dir *dir, const char *stage, struct stow_err *err)
+int sidecar_condemn(struct dir *dir, const char *owner, struct stow_err *err)
 {
-	(void)unlinkat(dir->fd, upload_file(stage, ".new").s, 0);
-	return rename_to(dir, upload_file(stage, "").s, abort_file(stage), err);
+	(void)unlinkat(dir->fd, upload_file(owner, ".new").s, 0);
+	return rename_to(dir, upload_file(owner, "").s, abort_file(owner), err);
+}
+
+int sidecar_move(struct dir *dir, const char *owner, const char *to, struct stow_err *err)
+{
+	struct file_name from = upload_file(owner, ""), file = upload_file(to, "");
+
+	if (renameat(dir->fd, from.s, dir->fd, file.s) == 0 || errno == ENOENT)
+		return 0;
+	return stow_fail_errno(err, errno, "rename %s/%s", dir->path, from.s);
 }
 
 /* --- names --- */
 
-/* "<stage><suffix>" */
-static bool name_of(const char *name, const char *suffix, char ret_stage[STAGE_NAME_LEN + 1])
+/* "<owner><suffix>" */
+static bool name_of(const char *name, const char *suffix, char ret_owner[SENDING_RECORD_MAX])
 {
-	char stage[STAGE_NAME_LEN + 1] = { 0 };
+	char owner[SENDING_RECORD_MAX] = { 0 };
+	size_t n = strcspn(name, ".");
 
-	if (strlen(name) <= STAGE_NAME_LEN || strcmp(name + STAGE_NAME_LEN, suffix) != 0)
+	if (n >= sizeof(owner) || strcmp(name + n, suffix) != 0)
 		return false;
-	memcpy(stage, name, STAGE_NAME_LEN);
-	if (!stage_name_ok(stage))
+	memcpy(owner, name, n);
+	if (!sending_record_ok(owner))
 		return false;
-	memcpy(ret_stage, stage, sizeof(stage));
+	memcpy(ret_owner, owner, sizeof(owner));
 	return true;
 }
 
-bool sidecar_name(const char *name, char ret_stage[STAGE_NAME_LEN + 1])
+bool sidecar_name(const char *name, char ret_owner[SENDING_RECORD_MAX])
 {
-	return name_of(name, ".upload", ret_stage);
+	return name_of(name, ".upload", ret_owner);
 }
 
 bool sidecar_name_condemned(const char *name)
@@ -275,18 +285,18 @@ static int recover_one(void *arg UNUSED, struct dir *dir, const char *name, stru
 {
 	CLEANUP(sidecar_reset) struct sidecar saved = { .fd = -1 };
 	CLEANUP(sidecar_reset) struct sidecar record = { .fd = -1 };
-	char stage[STAGE_NAME_LEN + 1];
+	char owner[SENDING_RECORD_MAX];
 
-	if (!name_of(name, ".upload.new", stage))
+	if (!name_of(name, ".upload.new", owner))
 		return 0;
 	if (sidecar_load_file(&saved, dir, name, err) == 0) {
-		if (sidecar_load(&record, dir, stage, err) < 0) {
+		if (sidecar_load(&record, dir, owner, err) < 0) {
 			if (err->code == STOW_NOT_FOUND || err->code == STOW_DATA_LOSS)
-				return rename_to(dir, name, upload_file(stage, ""), err);
+				return rename_to(dir, name, upload_file(owner, ""), err);
 			return -1;
 		}
 		if (is_another(&saved, &record))
-			return rename_to(dir, name, abort_file(stage), err);
+			return rename_to(dir, name, abort_file(owner), err);
 	} else if (err->code != STOW_DATA_LOSS) {
 		return -1;
 	}

@@ -149,12 +149,8 @@ int s3_stage_publish(struct stage *st, const struct digest *d, struct stow_err *
 	assert(!ss->sealed);
 	if (stage_is_discarded(ss))
 		return stow_fail(err, STOW_NOT_FOUND, "stage %s: not found", ss->spool.name);
-	if (upload_finish(ss->upload, d, atomic_load(&ss->spool.size), err) < 0) {
-		if (err->code == STOW_NOT_FOUND)
-			err->code = STOW_UNAVAILABLE; /* the upload, or its object, is gone again; not the
-							 stage */
-		return s3_fail(err);
-	}
+	if (upload_finish(ss->upload, d, atomic_load(&ss->spool.size), false, err) < 0)
+		return s3_fail_upload(err);
 	(void)!spool_dir_remove(&s3_from(st->backend)->ingest, ss->spool.name, &ignored);
 	ss->sealed = true;
 	return 0;
@@ -240,10 +236,10 @@ static bool is_open(struct s3 *s, const char *name)
 static int see_record(void *arg, struct dir *dir, const char *name, struct stow_err *err)
 {
 	const struct scan *scan = arg;
-	char stage[STAGE_NAME_LEN + 1];
+	char stage[SENDING_RECORD_MAX];
 	struct stat sb;
 
-	if (!sidecar_name(name, stage) || is_open(scan->s, stage) ||
+	if (!sidecar_name(name, stage) || !stage_name_ok(stage) || is_open(scan->s, stage) ||
 	    fstatat(dir->fd, stage, &sb, AT_SYMLINK_NOFOLLOW) == 0)
 		return 0;
 	return scan->visit(scan->arg, stage, err);

@@ -9,7 +9,7 @@ enum { COMPLETED_LOOKS = 5 };
 
 /* --- life --- */
 
-struct upload *upload_new(struct s3 *s, const char *stage, const struct stage_hint *guess, upload_read *read,
+struct upload *upload_new(struct s3 *s, const char *owner, const struct stage_hint *guess, sending_read *read,
 			  void *arg)
 {
 	struct upload *u = x_calloc(1, sizeof(*u));
@@ -17,7 +17,8 @@ struct upload *upload_new(struct s3 *s, const char *stage, const struct stage_hi
 	u->magic = UPLOAD_MAGIC;
 	u->s = s;
 	u->client = s3_client_fork(s->client);
-	memcpy(u->stage, stage, sizeof(u->stage));
+	assert(sending_record_ok(owner));
+	memcpy(u->owner, owner, strlen(owner) + 1);
 	u->read = read;
 	u->arg = arg;
 	u->pump.run = upload_pump_run;
@@ -37,7 +38,7 @@ void upload_free(struct upload *u)
 	if (u == NULL)
 		return;
 	CHECK_OBJ(u, UPLOAD_MAGIC);
-	assert(u->active == 0 && !u->pumping);
+	assert(u->active == 0 && !u->pumping && u->reading == 0);
 	pthread_cond_destroy(&u->change);
 	lock_destroy(&u->lock);
 	sidecar_reset(&u->record);
@@ -64,19 +65,19 @@ static void strike(struct sidecar *record, uint64_t size, bool *ret_struck)
 	record->n_parts = n;
 }
 
-int upload_resume(struct s3 *s, const char *stage, uint64_t size, const struct stage_hint *guess,
-		  upload_read *read, void *arg, struct upload **ret_u, struct stow_err *err)
+int upload_resume(struct s3 *s, const char *owner, uint64_t size, const struct stage_hint *guess,
+		  sending_read *read, void *arg, struct upload **ret_u, struct stow_err *err)
 {
-	struct upload *u = upload_new(s, stage, guess, read, arg);
+	struct upload *u = upload_new(s, owner, guess, read, arg);
 	struct dir *dir = &s->ingest.dir;
 	bool struck;
 
 	u->have = size;
 	*ret_u = u;
-	if (sidecar_load(&u->record, dir, stage, err) < 0) {
+	if (sidecar_load(&u->record, dir, owner, err) < 0) {
 		if (err->code == STOW_DATA_LOSS)
 			sidecar_remove(dir,
-				       stage); /* nobody knows what it was: the bucket's own rules must do */
+				       owner); /* nobody knows what it was: the bucket's own rules must do */
 		else if (err->code != STOW_NOT_FOUND)
 			goto fail;
 		return 0;
@@ -92,7 +93,7 @@ int upload_resume(struct s3 *s, const char *stage, uint64_t size, const struct s
 	u->eager = true;
 	strike(&u->record, size, &struck);
 	/* It is written anew in any case: from now on parts are added to it. */
-	if (sidecar_save(&u->record, dir, stage, err) == 0)
+	if (sidecar_save(&u->record, dir, owner, err) == 0)
 		return 0;
 fail:
 	upload_free(u);
@@ -119,7 +120,7 @@ int upload_abandon(struct upload *u, struct stow_err *err)
 	CHECK_OBJ(u, UPLOAD_MAGIC);
 	assert(u->active == 0 && !u->pumping);
 	if (u->state == UPLOAD_OPEN || u->state == UPLOAD_RESUMED) {
-		if (sidecar_condemn(&u->s->ingest.dir, u->stage, err) < 0 && err->code != STOW_NOT_FOUND)
+		if (sidecar_condemn(&u->s->ingest.dir, u->owner, err) < 0 && err->code != STOW_NOT_FOUND)
 			return -1;
 		leftovers_poke(&u->s->leftovers);
 	}
@@ -210,10 +211,10 @@ static int complete_once(struct upload *u, unsigned n, unsigned flags, struct st
 static int complete(struct upload *u, uint64_t size, struct stow_err *err)
 {
 	unsigned n = part_count(u->record.part_size, size);
-	unsigned flags = atomic_load(&u->s->unconditional) ? 0 : S3_IF_ABSENT;
+	unsigned flags = u->replace || atomic_load(&u->s->unconditional) ? 0 : S3_IF_ABSENT;
 
 	if (complete_once(u, n, flags, err) == 0) {
-		sidecar_remove(&u->s->ingest.dir, u->stage);
+		sidecar_remove(&u->s->ingest.dir, u->owner);
 		u->state = UPLOAD_DONE;
 		return check_size(u, size, err);
 	}
@@ -227,7 +228,7 @@ static int complete(struct upload *u, uint64_t size, struct stow_err *err)
 		return -1;
 	if (complete_once(u, n, 0, err) < 0)
 		return -1;
-	sidecar_remove(&u->s->ingest.dir, u->stage);
+	sidecar_remove(&u->s->ingest.dir, u->owner);
 	u->state = UPLOAD_DONE;
 	return check_size(u, size, err);
 }
@@ -271,9 +272,7 @@ static int finish_large(struct upload *u, uint64_t size, struct stow_err *err)
 
 static int read_source(void *arg, uint64_t off, void *to, size_t n, struct stow_err *err)
 {
-	const struct upload *u = arg;
-
-	return u->read(u->arg, off, to, n, err);
+	return upload_read(arg, off, to, n, err);
 }
 
 /* As complete(). */
@@ -285,6 +284,8 @@ static int finish_small(struct upload *u, const struct digest *d, uint64_t size,
 
 	if (d->alg == DIGEST_SHA256)
 		body.sha256 = *d;
+	if (u->replace)
+		return s3_put(c, u->key, &body, 0, &o, err);
 	if (!atomic_load(&u->s->unconditional)) {
 		if (s3_put(c, u->key, &body, S3_IF_ABSENT, &o, err) == 0)
 			return 0;
@@ -299,13 +300,14 @@ static int finish_small(struct upload *u, const struct digest *d, uint64_t size,
 	return s3_put(c, u->key, &body, 0, &o, err);
 }
 
-int upload_finish(struct upload *u, const struct digest *d, uint64_t size, struct stow_err *err)
+int upload_finish(struct upload *u, const struct digest *d, uint64_t size, bool replace, struct stow_err *err)
 {
 	CLEANUP(freep) char *key = s3_blob_key(u->s, d);
 	bool small = size < u->s->small_blob;
 
 	CHECK_OBJ(u, UPLOAD_MAGIC);
 	take_over(u, size);
+	u->replace = replace;
 	if (small || (u->key != NULL && strcmp(u->key, key) != 0)) {
 		upload_quiesce(u);
 		if (upload_abandon(u, err) < 0)

@@ -18,21 +18,18 @@
 #define STOWAGE_BACKENDS_S3_UPLOAD_H
 
 #include "backends/s3/client.h"
-#include "content/backend.h"
+#include "content/behind.h"
 
 struct s3;
 struct upload;
 
-/* Reads all `n` bytes at `off`, which the source has; on any thread, several at once. */
-typedef int upload_read(void *arg, uint64_t off, void *to, size_t n, struct stow_err *err);
-
-/* For the stage of that name, which has no record of an upload. `guess` as in backend.h. */
-struct upload *upload_new(struct s3 *s, const char *stage, const struct stage_hint *guess, upload_read *read,
+/* For an owner (sidecar.h) that has no record of an upload. `guess` as in backend.h. */
+struct upload *upload_new(struct s3 *s, const char *owner, const struct stage_hint *guess, sending_read *read,
 			  void *arg);
-/* The same for a stage of `size` bytes that an earlier handle may have left a record of: what is beyond
+/* The same for one with `size` bytes that an earlier handle may have left a record of: what is beyond
  * them is struck from it, durably, before anything new can be sent. */
-int upload_resume(struct s3 *s, const char *stage, uint64_t size, const struct stage_hint *guess,
-		  upload_read *read, void *arg, struct upload **ret_u, struct stow_err *err) MUST_CHECK;
+int upload_resume(struct s3 *s, const char *owner, uint64_t size, const struct stage_hint *guess,
+		  sending_read *read, void *arg, struct upload **ret_u, struct stow_err *err) MUST_CHECK;
 
 /* The source has `have` bytes now, and those before do not change. Does not block. */
 void upload_advance(struct upload *u, uint64_t have);
@@ -40,9 +37,16 @@ void upload_advance(struct upload *u, uint64_t have);
  * be cut only if this succeeds. Does not wait for the bucket. */
 int upload_rewind(struct upload *u, struct stow_err *err) MUST_CHECK;
 
-/* The source's `size` bytes are the blob `d`: makes the object, or finds it there. After a failure it may be
- * called again. */
-int upload_finish(struct upload *u, const struct digest *d, uint64_t size, struct stow_err *err) MUST_CHECK;
+/* The same bytes are another owner's from now on, and are read elsewhere. What is under way goes on; no read
+ * of the old source runs when this returns. What the other owner's record told of is given up. Does not wait
+ * for the bucket; after a failure all is as it was. */
+int upload_move(struct upload *u, const char *owner, sending_read *read, void *arg,
+		struct stow_err *err) MUST_CHECK;
+
+/* The source's `size` bytes are the blob `d`: makes the object, or finds it there; where `replace`, what is
+ * there is wrong. After a failure it may be called again. */
+int upload_finish(struct upload *u, const struct digest *d, uint64_t size, bool replace,
+		  struct stow_err *err) MUST_CHECK;
 
 /* Nothing is under way any more when it returns: what is has been cancelled, without a wait for the bucket
  * but for the name of an upload that it is making (s3_client_stop). What was sent stays recorded. */

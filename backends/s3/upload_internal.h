@@ -1,4 +1,5 @@
-/* An upload, as its two files see it: upload.c has its life and its end, upload_parts.c the parts. */
+/* An upload, as its files see it: upload.c has its life and its end, upload_parts.c the parts,
+ * upload_source.c where the bytes come from. */
 #ifndef STOWAGE_BACKENDS_S3_UPLOAD_INTERNAL_H
 #define STOWAGE_BACKENDS_S3_UPLOAD_INTERNAL_H
 
@@ -29,10 +30,8 @@ struct upload {
 	unsigned magic;
 	struct s3 *s;
 	struct s3_client *client; /* a fork of the backend's, so that it can be stopped alone */
-	char stage[STAGE_NAME_LEN + 1];
-	upload_read *read;
-	void *arg;
 	struct job pump;
+	bool replace; /* what the bucket has under the key is wrong */
 
 	/* Of whoever works on it: the pump while `pumping`, else the user. */
 	enum upload_state state;
@@ -41,11 +40,17 @@ struct upload {
 
 	struct lock lock; /* for all that follows */
 	pthread_cond_t change;
-	uint64_t have;  /* bytes that the source has */
-	uint64_t total; /* that it will have, as far as we know; 0: not known */
-	bool pumping;   /* the pump is queued, or runs */
-	bool eager;     /* the pump may be queued */
-	bool stopping;  /* nothing new is sent */
+	char owner[SENDING_RECORD_MAX]; /* constant while `filing` */
+	sending_read *read;             /* these two, while `reading` */
+	void *arg;
+	unsigned reading; /* reads of the source under way */
+	bool filing;      /* the record's file is being made, or removed */
+	bool moving;      /* neither begins */
+	uint64_t have;    /* bytes that the source has */
+	uint64_t total;   /* that it will have, as far as we know; 0: not known */
+	bool pumping;     /* the pump is queued, or runs */
+	bool eager;       /* the pump may be queued */
+	bool stopping;    /* nothing new is sent */
 	unsigned active;
 	unsigned round; /* counts the calls of upload_finish() */
 	/* Of the first part of this round that has failed; code OK: none. One of an earlier round is sent
@@ -62,6 +67,11 @@ int upload_begin(struct upload *u, uint64_t size, struct stow_err *err) MUST_CHE
 /* Starts what can be started of the first `n` parts, of which the last one ends at `end`. Hashes them first,
  * where that is needed. True if all of them have been sent. */
 bool upload_send(struct upload *u, unsigned n, uint64_t end);
+/* Reads the source, whichever it is now. */
+int upload_read(struct upload *u, uint64_t off, void *to, size_t n, struct stow_err *err) MUST_CHECK;
+/* Around what is done to the record's file beside others: the owner is who it is in between. */
+void upload_file_begin(struct upload *u);
+void upload_file_end(struct upload *u);
 /* Forgets all parts; nothing is under way. */
 void upload_parts_clear(struct upload *u);
 /* Has the pump run, if it is of use. */

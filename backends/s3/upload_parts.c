@@ -12,7 +12,7 @@ static int read_part(void *arg, uint64_t off, void *to, size_t n, struct stow_er
 {
 	const struct upload_slot *slot = arg;
 
-	return slot->upload->read(slot->upload->arg, slot->offset + off, to, n, err);
+	return upload_read(slot->upload, slot->offset + off, to, n, err);
 }
 
 /* --- what is to be sent --- */
@@ -171,9 +171,25 @@ static int list_parts(struct upload *u, struct stow_err *err)
 	return 0;
 }
 
+static int save_record(struct upload *u, struct stow_err *err)
+{
+	int result;
+
+	upload_file_begin(u);
+	result = sidecar_save(&u->record, &u->s->ingest.dir, u->owner, err);
+	upload_file_end(u);
+	return result;
+}
+
+static void remove_record(struct upload *u)
+{
+	upload_file_begin(u);
+	sidecar_remove(&u->s->ingest.dir, u->owner);
+	upload_file_end(u);
+}
+
 static int create(struct upload *u, struct stow_err *err)
 {
-	struct dir *dir = &u->s->ingest.dir;
 	struct stow_err ignored;
 
 	sidecar_reset(&u->record);
@@ -182,13 +198,13 @@ static int create(struct upload *u, struct stow_err *err)
 		return -1;
 	u->record.key = x_strdup(u->key);
 	upload_parts_clear(u);
-	if (sidecar_save(&u->record, dir, u->stage, err) == 0) {
+	if (save_record(u, err) == 0) {
 		u->state = UPLOAD_OPEN;
 		return 0;
 	}
 	/* Nobody would know of it after a restart. */
 	(void)!s3_upload_abort(u->client, &(struct s3_upload){ .key = u->key, .id = u->record.id }, &ignored);
-	sidecar_remove(dir, u->stage);
+	remove_record(u);
 	sidecar_reset(&u->record);
 	return -1;
 }
@@ -203,11 +219,13 @@ int upload_begin(struct upload *u, uint64_t size, struct stow_err *err)
 			return 0;
 		if (err->code != STOW_NOT_FOUND)
 			return -1;
-		sidecar_remove(&u->s->ingest.dir, u->stage);
+		remove_record(u);
 		u->state = UPLOAD_NONE;
 	}
 	if (u->state != UPLOAD_NONE)
 		return 0;
+	if (u->replace)
+		return create(u, err);
 	/* Forbidden, a bucket may say of what is not there, where we may not list: then we send. */
 	if (s3_head(u->client, u->key, &o, err) == 0) {
 		if (size == 0 || o.size == size) {

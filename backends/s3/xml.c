@@ -1,5 +1,6 @@
 #include "backends/s3/xml.h"
 
+#include "backends/s3/rfc3339.h"
 #include "content/base/encode.h"
 #include "content/base/mem.h"
 #include "content/base/text.h"
@@ -350,6 +351,7 @@ static int take_key(struct list *l, const char *text, const char *path, struct s
 
 static int visit_objects(void *arg, const char *path, const char *text, struct stow_err *err)
 {
+	struct stow_err ignored;
 	struct list *l = arg;
 	const char *name = below(path, l->entry);
 
@@ -368,6 +370,8 @@ static int visit_objects(void *arg, const char *path, const char *text, struct s
 		l->has_size = true;
 		return copy_number(&l->object.size, INT64_MAX, text, path, err);
 	}
+	if (is(name, "LastModified") && rfc3339_read(text, &l->object.modified_ns, &ignored) < 0)
+		l->object.modified_ns = 0;
 	if (is(name, "ETag"))
 		return copy_whole(l->object.etag, sizeof(l->object.etag), text, path, err);
 	return 0;

@@ -3,6 +3,7 @@
 #include "backends/dir.h"
 
 #include "backends/backends.h"
+#include "backends/read_only.h"
 #include "content/base/clock.h"
 #include "content/base/mem.h"
 #include "content/behind.h"
@@ -237,41 +238,6 @@ static int source_scan(struct backend *b, backend_blob_visit *visit, void *arg, 
 	return 0;
 }
 
-/* --- what a source does not do --- */
-
-static int fail_read_only(struct backend *b, struct stow_err *err)
-{
-	return stow_fail(err, STOW_UNIMPLEMENTED, "%s is only read", source_from(b)->path);
-}
-
-static int no_remove(struct backend *b, const struct digest *d UNUSED, struct stow_err *err)
-{
-	return fail_read_only(b, err);
-}
-
-static int no_create(struct backend *b, const char *name UNUSED, const struct stage_hint *hint UNUSED,
-		     struct stage **ret_st UNUSED, struct stow_err *err)
-{
-	return fail_read_only(b, err);
-}
-
-static int no_resume(struct backend *b, const char *name UNUSED, uint64_t size UNUSED,
-		     const struct stage_hint *hint UNUSED, struct stage **ret_st UNUSED, struct stow_err *err)
-{
-	return fail_read_only(b, err);
-}
-
-static int no_discard(struct backend *b, const char *name UNUSED, struct stow_err *err)
-{
-	return fail_read_only(b, err);
-}
-
-static int no_stages(struct backend *b UNUSED, backend_stage_visit *visit UNUSED, void *arg UNUSED,
-		     struct stow_err *err UNUSED)
-{
-	return 0;
-}
-
 /* --- start and end --- */
 
 static void source_free(struct backend *b)
@@ -293,12 +259,12 @@ static const struct backend_ops source_ops = {
 	.open = source_open,
 	.close = source_close,
 	.pread = source_pread,
-	.remove = no_remove,
+	.remove = read_only_remove,
 	.scan = source_scan,
-	.stage_create = no_create,
-	.stage_resume = no_resume,
-	.stage_discard = no_discard,
-	.stage_scan = no_stages,
+	.stage_create = read_only_stage_create,
+	.stage_resume = read_only_stage_resume,
+	.stage_discard = read_only_stage_discard,
+	.stage_scan = read_only_stage_scan,
 	.behind = &source_behind,
 };
 

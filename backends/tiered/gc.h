@@ -1,5 +1,12 @@
-/* Removing from the bucket what no node holds: the other side of holdings.h, for `stowage gc`. Needs no
- * daemon, and may run on any machine that reaches the bucket. */
+/* Removing from the bucket what no node holds: the other side of holdings.h, which has the protocol, for
+ * `stowage gc`. Needs no daemon, and may run on any machine that reaches the bucket, more than once at a
+ * time.
+ *
+ * All ages are by the bucket's clock, so that a machine whose own is wrong removes nothing for that.
+ *
+ * Where the bucket has no way of making a note only if there is none (NOTE_IF_ABSENT), two runs that begin
+ * within some seconds could both believe to be the one. So it looks again after a while which of them it is,
+ * and the other one carries on with that; beyond that, what holdings.h says of several at a time must do. */
 #ifndef STOWAGE_BACKENDS_TIERED_GC_H
 #define STOWAGE_BACKENDS_TIERED_GC_H
 
@@ -11,22 +18,27 @@ struct gc_options {
 	struct backend *bucket; /* borrowed */
 	int64_t grace_ns;       /* objects that are younger stay */
 	bool dry_run;           /* says what would go */
-	int64_t wait_ns;        /* how long to wait for the nodes to take note of the marks */
+	int64_t wait_ns;        /* how long to wait for the nodes to take note of the marks, each time */
+	int64_t poll_ns;        /* how often to look whether they have; 0: every 2 s */
+	int64_t leftover_ns;    /* what a killed run has left is removed when it is older; 0: a day */
 	/* What happens, for people; one line each, no newline. May be NULL. */
 	void (*say)(void *arg, const char *line);
 	void *arg;
-	const atomic_bool *stop; /* ends early, in a state that the next one carries on with */
+	const atomic_bool *stop; /* ends early, in a state that the next one carries on with; may be NULL */
 };
 
 struct gc_result {
-	uint64_t objects, bytes;         /* that the bucket has */
+	uint64_t objects, bytes;         /* that the bucket had at the beginning */
 	uint64_t held;                   /* of these, by a node at least */
 	uint64_t young;                  /* not held, but younger than the grace period */
-	uint64_t marked, marked_bytes;   /* to go */
+	uint64_t marked, marked_bytes;   /* to go; as a dry run has it: that would be */
 	uint64_t removed, removed_bytes; /* gone */
 	unsigned nodes, dead;            /* nodes; of these not heard of for their grace */
 	unsigned silent;                 /* living nodes that have not taken note: nothing was removed */
 };
+/* CANCELLED where it was told to stop. FAILED_PRECONDITION where no living node tells what it holds: such a
+ * bucket is never emptied. UNIMPLEMENTED where the storage keeps no notes; DATA_LOSS where one of them cannot
+ * be read, since a node may be behind it. */
 int gc_run(const struct gc_options *o, struct gc_result *ret_r, struct stow_err *err) MUST_CHECK;
 
 /* Who holds a blob, and what would become of it: `say` gets it. */

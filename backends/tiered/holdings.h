@@ -1,28 +1,41 @@
 /* What this node holds, told to the fleet, so that `stowage gc` removes nothing that somebody needs.
  *
- * Notes in the bucket (content/behind.h), lines of text:
+ * A node tells what its view has, by a note in the bucket (notes.h has their forms), and respects the marks
+ * of a run of gc. The protocol that makes collecting safe, whoever adopts what at the same moment:
  *
- *   nodes/<node id>     "stowage-holdings 1", "time <ns>", "grace <ns>", "marks <run id or ->", "count <n>",
- * then the digests that the node's view has, one a line, sorted, and at last "end". gc/marks "stowage-marks
- * 1", "run <id>", "time <ns>", then digests, then "end"
+ *   1. gc reads what all nodes hold, lists the objects, puts those that no living node holds, and that are
+ *      older than its grace, into gc/marks-<run>, and makes gc/run, which names the run. There is one run at
+ * a time, and its marks never change.
+ *   2. A node looks for gc/run at least every interval. Once it has read the marks, it neither adopts nor
+ *      uploads what is marked; then it tells what it holds, with the run. What it tells then is whole, and
+ *      all on which it comes to rely later is not marked. So it does not matter how old is what gc has read.
+ *   3. When all living nodes have told that, gc makes gc/sweep-<run>, reads what they hold once more, removes
+ *      what is marked and not held, then gc/run, and then the rest of its notes.
  *
- * The protocol that makes collecting safe, whoever adopts at the same moment:
- *   1. gc reads all holdings, lists the objects, and puts those that no living node holds, and that are older
- * than the grace period, into gc/marks (NOTE_IF_ABSENT: there is one set of marks at a time, and it is never
- * changed).
- *   2. Each node reads gc/marks whenever it publishes, and at least every claim_interval. From then on it
- * neither adopts nor uploads what is marked (holdings_refused), unless its holdings have it; it then
- * publishes its holdings, with the marks' run id: they are whole, and all that it may adopt later is not
- * marked.
- *   3. When every living node has published holdings with that run id, gc removes the marked objects that
- * none of them holds, and then gc/marks. A node that comes up reads gc/marks before it adopts anything, and
- * publishes before it does, too. A node that was not heard of for its grace is dead: its holdings do not
- * count, its note is removed. A node whose own note has been removed, or was older than its grace when it
- * published next, has been taken for dead: it forgets what it knows to be behind (meta_remote_identity with
- * another identity), and looks for everything again.
+ * Rules that make this hold:
+ *   - What is asked for by holdings_refused() counts as held from that moment on, whatever the answer is,
+ *     until it has a row, or ASKED_NS have passed. So nothing is lost between the answer and the row.
+ *   - A node that wants what is marked may have it after all: it tells that it holds it, and looks afterwards
+ *     for gc/sweep-<run>. While that is not there, gc will read the node's note once more. Such a blob stays
+ *     in all that the node tells while the run lasts. So marks that nobody carries on with hinder nobody for
+ *     longer than an exchange or two.
+ *   - A node that comes up tells first, and looks for gc/run afterwards; until then everything is refused. In
+ *     this order gc either sees the node, or the node sees the run.
+ *   - What was marked is refused for HOLDINGS_LINGER_NS more after gc/run has gone: another gc may be at work
+ *     with the same marks. That one looks for gc/run again, much more often than that.
+ *   - A node that ends in good order says so; what it held counts, but nobody waits for it. One that was not
+ *     heard of for its grace is dead: what it held does not count, and gc removes its note. A node that finds
+ *     its note gone, or too old, has been taken for dead: it forgets what it knows to be behind, and looks
+ *     for everything again. Ages are by the clocks of bucket and node: 3/4 of the grace is too old for the
+ *     node itself, and until it has told again, everything is refused.
  *
- * So a collection may be killed anywhere and be taken up by anybody: marks that are there are carried on
- * with.
+ * So a run may be killed anywhere and be carried on with by anybody. With one gc at a time all this needs no
+ * assumption on time but those on dead nodes; with several, that none of them stands still for minutes
+ * between looking for gc/run and removing an object. What was removed wrongly all the same, by whomever, is
+ * found out by the queue's looking again (queue.h).
+ *
+ * The note's name is the store's node id and a hash of the machine's, so that copies of a machine, with the
+ * store in it, do not write each other's.
  *
  * Threads: any, one of its own. */
 #ifndef STOWAGE_BACKENDS_TIERED_HOLDINGS_H
@@ -32,22 +45,35 @@
 
 struct holdings;
 
+#define HOLDINGS_LINGER_NS (INT64_C(300) * 1000000000)
+
 struct holdings_options {
 	struct tier *tier; /* the writable one */
 	int64_t interval_ns, grace_ns;
-	/* The node was taken for dead. No lock held. */
+	int64_t linger_ns; /* 0: HOLDINGS_LINGER_NS */
+	/* The node was taken for dead. On the own thread, no lock held. */
 	void (*forgotten)(void *arg);
+	/* What was refused for no reason but that the fleet could not be asked is not refused any more.
+	 * Likewise; may be NULL. */
+	void (*returned)(void *arg);
 	void *arg;
 };
 struct holdings *holdings_new(const struct holdings_options *o);
 void holdings_start(struct holdings *h, struct meta *m);
-void holdings_stop(struct holdings *h);
+/* The node is about to end: from now on everything is refused, and what it holds is told for the last time,
+ * which is waited for for 2 s at most. Before tiers_stop(); also without a start. */
+void holdings_leave(struct holdings *h);
+void holdings_stop(struct holdings *h); /* after tiers_stop(); also without a start */
 void holdings_free(struct holdings *h); /* NULL is a no-op */
 
-/* The view has changed: it is published within the interval. Does not block. */
+/* The view has changed: it is told within the interval, or a few for large ones. Does not block. */
 void holdings_changed(struct holdings *h);
-/* Whether a blob may be neither adopted nor uploaded now: it is marked, or the marks have not been read since
- * the start. Does not block. */
+/* Whether a blob may not be adopted now, nor be uploaded or found to be behind: it is marked, or the marks
+ * have not been read since the start. To be asked for each blob before the node relies on its object. Does
+ * not block. */
 bool holdings_refused(void *h, const struct digest *d);
+/* Waits, at a start, until that can be answered or could not be found out, or `until_mono_ns`. Costs nothing
+ * afterwards. Who is about to look for a blob waits here, since all would be refused. */
+void holdings_await(struct holdings *h, int64_t until_mono_ns);
 
 #endif

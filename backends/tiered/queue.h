@@ -60,8 +60,8 @@ void queue_free(struct queue *q); /* NULL is a no-op */
 void queue_offer(struct queue *q, const struct digest *d, uint64_t size, struct sending *s);
 /* It has its row: its time is now. Does not block. */
 void queue_recorded(struct queue *q, const struct digest *d);
-/* Waits until it is behind, or its upload has failed once, or there is trouble that makes waiting useless, or
- * `until_mono_ns`. Those that are waited for come first. True if it is behind. */
+/* Waits until it is behind, or its upload has failed and is put off, or there is trouble that makes waiting
+ * useless, or `until_mono_ns`. Those that are waited for come first. True if it is behind. */
 bool queue_wait(struct queue *q, const struct digest *d, int64_t until_mono_ns);
 /* It is being removed here: nothing reads its bytes when this returns, what was sent is given up. Does not
  * wait for the network: an upload that has all bytes may still come to its end. */

@@ -108,8 +108,8 @@ static void tiered_start(struct backend *b, struct meta *m)
 	cache_start(t->cache, m);
 	fetches_start(t->fetches, m);
 	if (t->queue != NULL) {
-		holdings_start(t->holdings, m);
 		queue_start(t->queue, m);
+		holdings_start(t->holdings, m);
 	}
 }
 
@@ -121,6 +121,8 @@ static void tiered_stop(struct backend *b)
 	if (t->stopped)
 		return;
 	t->stopped = true;
+	if (t->holdings != NULL)
+		holdings_leave(t->holdings);
 	tiers_stop(&t->tiers);
 	lookup_stop(t->lookup);
 	if (t->queue != NULL) {
@@ -160,7 +162,11 @@ static int tiered_stat(struct backend *b, const struct digest *d, struct blob_st
 
 	if (backend_stat(t->fast, d, ret_st, err) == 0)
 		return 0;
-	if (err->code != STOW_NOT_FOUND || lookup_find(t->lookup, d, ret_st, NULL, err) < 0)
+	if (err->code != STOW_NOT_FOUND)
+		return -1;
+	if (t->holdings != NULL)
+		holdings_await(t->holdings, clock_mono_ns() + t->info_timeout_ns);
+	if (lookup_find(t->lookup, d, ret_st, NULL, err) < 0)
 		return -1;
 	ret_st->behind = true;
 	return 0;
@@ -224,13 +230,17 @@ static void tiered_recorded(struct backend *b, const struct digest *d, bool comm
 	struct tiered *t = tiered_from(b);
 	struct stow_err err;
 	struct blob_stat st;
+	bool here;
 
 	if (t->meta == NULL) /* of a store that was not started: the next process finds it pending */
 		return;
 	if (t->holdings != NULL)
 		holdings_changed(t->holdings);
+	here = !commit && backend_stat(t->fast, d, &st, &err) == 0;
+	if (here)
+		cache_added(t->cache, st.size); /* it was put there without our doing */
 	if (!commit && meta_remote_get(t->meta, d, NULL, &err) == 0) {
-		if (backend_stat(t->fast, d, &st, &err) < 0)
+		if (!here)
 			fetch_prefetch(t->fetches, d);
 		return;
 	}
@@ -298,6 +308,7 @@ static const struct backend_ops tiered_ops = {
 
 /* --- making one --- */
 
+/* What was put off, because the network or the fleet could not be asked, need not wait longer. */
 static void behind_is_back(void *arg)
 {
 	struct tiered *t = arg;
@@ -333,6 +344,7 @@ static void make_parts(struct tiered *t, const struct tiered_options *o)
 		.interval_ns = o->claim_interval_ns,
 		.grace_ns = o->claim_grace_ns,
 		.forgotten = taken_for_dead,
+		.returned = behind_is_back,
 		.arg = t,
 	});
 	t->queue = queue_new(&(struct queue_options){
@@ -378,6 +390,7 @@ int tiered_new(const struct tiered_options *o, struct backend **ret_b, struct st
 	t->base = (struct backend){ .ops = &tiered_ops, .tiered = true };
 	t->magic = TIERED_MAGIC;
 	t->fast = o->fast;
+	t->info_timeout_ns = o->info_timeout_ns;
 	t->commit_wait_ns = o->commit_wait_ns;
 	t->exclusive = o->writable && o->exclusive;
 	t->identity = x_strdup(o->identity);

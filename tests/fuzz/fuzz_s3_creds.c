@@ -1,6 +1,7 @@
 /* What a provider answers, as JSON, XML and a time: keys that are taken are good for a header. */
 #include "backends/s3/creds_document.h"
 #include "backends/s3/creds_sts_answer.h"
+#include "backends/s3/rfc3339.h"
 #include "content/base/mem.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -32,7 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	creds_sts_read_error(text, n, &e);
 	creds_document_said(text, n, said);
 	assert(strlen(said) < sizeof(said));
-	if (creds_time_read(string, &ns, &err) == 0)
+	if (rfc3339_read(string, &ns, &err) == 0)
 		assert(ns > 0);
 	return 0;
 }

@@ -15,6 +15,7 @@ struct bytes {
 	uint8_t *p;
 	uint64_t n;
 	char etag[S3_ETAG_MAX];
+	int64_t modified_ns;
 };
 struct object_entry {
 	struct object_entry *next;
@@ -111,6 +112,7 @@ static void bytes_set(struct bytes *b, uint8_t *p, uint64_t n)
 	free(b->p);
 	b->p = p;
 	b->n = n;
+	b->modified_ns = clock_wall_ns();
 	snprintf(b->etag, sizeof(b->etag), "\"%u\"", ++fake.serial);
 }
 
@@ -287,7 +289,7 @@ static int answer(enum fake_op op, const char *key, struct stow_err *err)
 
 static void describe(const struct object_entry *e, struct s3_object *ret_o)
 {
-	*ret_o = (struct s3_object){ .size = e->bytes.n };
+	*ret_o = (struct s3_object){ .size = e->bytes.n, .modified_ns = e->bytes.modified_ns };
 	memcpy(ret_o->etag, e->bytes.etag, sizeof(ret_o->etag));
 }
 

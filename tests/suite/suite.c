@@ -1,6 +1,7 @@
 #include "tests/suite/suite.h"
 
 #include "content/base/mem.h"
+#include "content/behind.h"
 
 /* cmocka hands its cases one pointer, which is the case; the rest is here. */
 static struct {
@@ -34,14 +35,27 @@ static void case_run(void **state)
 	c->run(env.b);
 }
 
+/* Whether the backend can stand behind a tiered one, and is not only read. */
+static bool stands_behind(void)
+{
+	bool behind;
+
+	(void)case_setup(NULL);
+	behind = env.b->ops->behind != NULL && env.b->ops->behind->send_open != NULL;
+	(void)case_teardown(NULL);
+	return behind;
+}
+
 int backend_suite(const char *name, backend_make *make)
 {
-	static const struct suite_case *const lists[] = { suite_blobs, suite_stages, suite_hints,
-							  suite_threads };
+	static const struct suite_case *const lists[] = { suite_blobs,   suite_stages, suite_hints,
+							  suite_threads, suite_behind, suite_notes };
 	CLEANUP(freep) struct CMUnitTest *tests = NULL;
-	size_t n = 0;
+	size_t n = 0, n_lists;
 
-	for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+	env.make = make;
+	n_lists = stands_behind() ? ARRAY_LEN(lists) : ARRAY_LEN(lists) - 2;
+	for (size_t i = 0; i < n_lists; i++) {
 		for (const struct suite_case *c = lists[i]; c->name != NULL; c++) {
 			tests = x_reallocarray(tests, n + 1, sizeof(*tests));
 			tests[n++] = (struct CMUnitTest){
@@ -53,6 +67,5 @@ int backend_suite(const char *name, backend_make *make)
 			};
 		}
 	}
-	env.make = make;
 	return _cmocka_run_group_tests(name, tests, n, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* One suite for every backend: each promise of content/backend.h is a case here.
+/* One suite for every backend: each promise of content/backend.h is a case here, and of content/behind.h for
+ * those that can stand behind a tiered one.
  *
  * A backend passes if backend_suite() returns 0 for its maker. The rest of this header is what the
  * cases, and the tests of single backends, share. */
@@ -28,7 +29,8 @@ struct suite_case {
 	const char *name; /* the promise; NULL ends a list */
 	void (*run)(struct backend *b);
 };
-extern const struct suite_case suite_blobs[], suite_stages[], suite_hints[], suite_threads[];
+extern const struct suite_case suite_blobs[], suite_stages[], suite_hints[], suite_threads[], suite_behind[],
+	suite_notes[];
 
 /* --- outcomes --- */
 

@@ -85,7 +85,7 @@ static void read_if_there(struct traffic *t, const struct digest *d, uint8_t *to
 		thread_check(got == SIZE && filled(to, SIZE, 1));
 		atomic_fetch_add(&t->reads, 1);
 	} else {
-		thread_check(t->b->remote && err.code == STOW_NOT_FOUND);
+		thread_check((t->b->remote || t->b->tiered) && err.code == STOW_NOT_FOUND);
 	}
 	blob_close(blob);
 }
@@ -205,6 +205,7 @@ struct shared_stage {
 	struct stage_name name;
 	atomic_bool done;
 	int syncs;
+	_Atomic size_t there; /* bytes that have been written */
 };
 
 static void sync_or_write(void *arg, int i)
@@ -239,6 +240,46 @@ static void sync_beside_write(struct backend *b)
 	expect_ok(stage_publish(s.st, &d, &err), &err);
 	stage_close(s.st);
 	check_blob(b, &d, 10000 * 300, 5);
+}
+
+static void write_or_read_stage(void *arg, int i)
+{
+	enum { CHUNK = 10000, CHUNKS = 100 };
+	CLEANUP(freep) uint8_t *bytes = x_malloc((size_t)CHUNK * CHUNKS), *to = x_malloc(CHUNK);
+	struct digest d = blob_digest(DIGEST_SHA256, (size_t)CHUNK * CHUNKS, 5);
+	struct shared_stage *s = arg;
+	struct stow_err err;
+	size_t got;
+
+	fill(bytes, (size_t)CHUNK * CHUNKS, 5);
+	if (i == 0) {
+		for (size_t at = 0; at < (size_t)CHUNK * CHUNKS; at += CHUNK) {
+			thread_check(write_bytes(s->st, bytes + at, CHUNK, at, &err) == 0);
+			atomic_store(&s->there, at + CHUNK);
+		}
+		thread_check(stage_publish(s->st, &d, &err) == 0);
+		atomic_store(&s->done, true);
+		return;
+	}
+	for (bool last = false; !last;) {
+		size_t there = atomic_load(&s->there);
+
+		last = atomic_load(&s->done); /* once more when it is sealed */
+		if (there == 0)
+			continue;
+		thread_check(stage_pread(s->st, to, CHUNK, there - CHUNK, &got, &err) == 0 && got == CHUNK);
+		thread_check(memcmp(to, bytes + there - CHUNK, CHUNK) == 0);
+	}
+}
+
+static void read_beside_write_and_publish(struct backend *b)
+{
+	struct shared_stage s = { .b = b, .name = new_name() };
+	struct stow_err err;
+
+	expect_ok(backend_stage_create(b, s.name.s, NULL, &s.st, &err), &err);
+	run_threads(3, write_or_read_stage, &s);
+	stage_close(s.st);
 }
 
 /* The user fails somewhere or not at all; the other takes the name if it comes before publish. */
@@ -286,6 +327,7 @@ const struct suite_case suite_threads[] = {
 	{ "one_handle_for_many_readers", one_handle_for_many_readers },
 	{ "scans_beside_changes", scans_beside_changes },
 	{ "sync_beside_write", sync_beside_write },
+	{ "read_beside_write_and_publish", read_beside_write_and_publish },
 	{ "discard_beside_publish", discard_beside_publish },
 	{ NULL, NULL },
 };

@@ -163,7 +163,7 @@ static int call_behind(enum fault_op op, struct stow_err *err)
 	case FAULT_NOTE_REMOVE:
 		return ops->note_remove(env.b, "a/note", err);
 	case FAULT_NOTE_SCAN:
-		return ops->note_scan(env.b, "", no_note, NULL, err);
+		return ops->note_scan(env.b, "a/", no_note, NULL, err);
 	default:
 		fail_msg("%d is no operation", (int)op);
 		return -1;

@@ -377,8 +377,8 @@ static void a_commit_can_depend_on_the_bucket(void **state)
 	assert_false(node_lists(a, &d));
 	node_reconnect(a);
 	node_restart(&fleet, 0);
-	(void)node_put(a, SIZE, 2);
-	assert_int_equal(node_status(a).pending, 0);
+	d = node_put(a, SIZE, 2);
+	assert_true(backend_has(fleet.bucket, &d));
 }
 
 int main(void)

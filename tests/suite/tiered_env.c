@@ -123,18 +123,24 @@ void node_restart(struct fleet *f, int i)
 	node_start(f, i);
 }
 
+/* What asks the network. Records of sendings are on a node's own disk. */
+static const enum fault_op net_ops[] = {
+	FAULT_STAT,        FAULT_OPEN,     FAULT_PREAD,    FAULT_REMOVE,      FAULT_SCAN,      FAULT_LOOK,
+	FAULT_SEND_FINISH, FAULT_NOTE_PUT, FAULT_NOTE_GET, FAULT_NOTE_REMOVE, FAULT_NOTE_SCAN,
+};
+
 void node_cut_off(struct node *n, enum stow_code code)
 {
 	atomic_store(&n->net_plan.code, code);
 	atomic_store(&n->net_plan.forever, true);
-	for (int op = 0; op < FAULT_OP_COUNT; op++)
-		atomic_store(&n->net_plan.after[op], 1);
+	for (size_t i = 0; i < ARRAY_LEN(net_ops); i++)
+		atomic_store(&n->net_plan.after[net_ops[i]], 1);
 }
 
 void node_reconnect(struct node *n)
 {
-	for (int op = 0; op < FAULT_OP_COUNT; op++)
-		atomic_store(&n->net_plan.after[op], 0);
+	for (size_t i = 0; i < ARRAY_LEN(net_ops); i++)
+		atomic_store(&n->net_plan.after[net_ops[i]], 0);
 	atomic_store(&n->net_plan.forever, false);
 }
 

@@ -1,4 +1,5 @@
 /* What the client's operations send, and what they make of the answers. */
+#include "content/base/clock.h"
 #include "content/base/mem.h"
 #include "tests/unit/s3_env.h"
 #include "tests/unit/unit.h"
@@ -78,6 +79,12 @@ static void objects_are_put_and_looked_at(void **state)
 	assert_int_equal(s3_head(e.client, "k", &o, &err), 0);
 	assert_int_equal(o.size, S3_OBJECT_MAX);
 	assert_string_equal(o.etag, "");
+	assert_int_equal(o.modified_ns, 0);
+	SCRIPT(&e, { .status = "200 OK",
+		     .headers = "Content-Length: 1\r\nLast-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n",
+		     .head = true });
+	assert_int_equal(s3_head(e.client, "k", &o, &err), 0);
+	assert_int_equal(o.modified_ns, 784111777 * NSEC_PER_SEC);
 	expect_line(&e, 0, "HEAD /layers/k");
 	SCRIPT(&e,
 	       { .status = "200 OK", .headers = "Content-Length: 1x\r\n", .head = true, .after = ENV_CLOSE });

@@ -1,6 +1,7 @@
 /* The documents that credentials come in, JSON and XML. */
 #include "backends/s3/creds_document.h"
 #include "backends/s3/creds_sts_answer.h"
+#include "backends/s3/rfc3339.h"
 #include "content/base/clock.h"
 #include "content/base/mem.h"
 #include "tests/unit/unit.h"
@@ -47,12 +48,12 @@ static void times(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
 		int64_t ns = -1;
-		assert_int_equal(creds_time_read(good[i].text, &ns, &err), 0);
+		assert_int_equal(rfc3339_read(good[i].text, &ns, &err), 0);
 		assert_int_equal(ns, good[i].seconds * NSEC_PER_SEC + good[i].ns);
 	}
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		int64_t ns = -7;
-		if (creds_time_read(bad[i], &ns, &err) == 0)
+		if (rfc3339_read(bad[i], &ns, &err) == 0)
 			fail_msg("%s was taken", bad[i]);
 		assert_int_equal(ns, -7);
 	}

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #define STAGE "0123456789abcdef"
+#define SENT "sha256-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
 static struct {
 	char path[TEMP_DIR_MAX];
@@ -211,17 +212,42 @@ static void condemned_is_still_readable(void **state)
 	assert_string_equal(env.sc.id, "id");
 }
 
-static void names(void **state)
+/* Parts that are added later are the new owner's. */
+static void a_record_can_change_its_owner(void **state)
 {
-	char stage[STAGE_NAME_LEN + 1] = "";
+	struct s3_part part = { .number = 7, .size = 1, .etag = "e" };
+	struct stow_err err;
 
 	(void)state;
-	assert_true(sidecar_name(STAGE ".upload", stage));
-	assert_string_equal(stage, STAGE);
-	assert_false(sidecar_name(STAGE, stage));
-	assert_false(sidecar_name(STAGE ".upload.new", stage));
-	assert_false(sidecar_name("0123456789abcdeX.upload", stage));
-	assert_false(sidecar_name(".upload", stage));
+	save("id");
+	expect_ok(sidecar_move(&env.dir, STAGE, SENT, &err), &err);
+	sidecar_add(&env.sc, &part);
+	assert_false(there(STAGE ".upload"));
+	sidecar_reset(&env.sc);
+	expect_ok(sidecar_load(&env.sc, &env.dir, SENT, &err), &err);
+	assert_string_equal(env.sc.id, "id");
+	assert_int_equal(env.sc.n_parts, 1);
+	assert_int_equal(env.sc.parts[0].number, 7);
+	/* Nothing is no failure. */
+	expect_ok(sidecar_move(&env.dir, STAGE, SENT, &err), &err);
+	assert_true(there(SENT ".upload"));
+}
+
+static void names(void **state)
+{
+	char owner[SENDING_RECORD_MAX] = "";
+
+	(void)state;
+	assert_true(sidecar_name(STAGE ".upload", owner));
+	assert_string_equal(owner, STAGE);
+	assert_true(sidecar_name(SENT ".upload", owner));
+	assert_string_equal(owner, SENT);
+	assert_false(sidecar_name(STAGE, owner));
+	assert_false(sidecar_name(STAGE ".upload.new", owner));
+	assert_false(sidecar_name("0123456789abcdeX.upload", owner));
+	assert_false(sidecar_name(SENT "0.upload", owner));
+	assert_false(sidecar_name("md5-0123.upload", owner));
+	assert_false(sidecar_name(".upload", owner));
 	assert_false(sidecar_name_condemned(STAGE));
 	assert_false(sidecar_name_condemned(STAGE ".upload"));
 }
@@ -320,6 +346,7 @@ int main(void)
 		CASE(impossible_parts_end_the_list),
 		CASE(absent_is_not_found),
 		CASE(condemned_is_still_readable),
+		CASE(a_record_can_change_its_owner),
 		CASE(names),
 		CASE(saves_that_did_not_end_are_found),
 		CASE(saves_that_hardly_began_are_removed),

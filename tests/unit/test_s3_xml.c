@@ -1,4 +1,5 @@
 #include "backends/s3/xml.h"
+#include "content/base/clock.h"
 #include "content/base/mem.h"
 #include "tests/unit/unit.h"
 
@@ -93,7 +94,8 @@ static void results_are_read(void **state)
 
 static int see_object(void *arg, const char *key, const struct s3_object *o, struct stow_err *err)
 {
-	return buf_printf(arg, err, "%s %llu %s;", key, (unsigned long long)o->size, o->etag);
+	return buf_printf(arg, err, "%s %llu %s %lld;", key, (unsigned long long)o->size, o->etag,
+			  (long long)(o->modified_ns / NSEC_PER_SEC));
 }
 
 static int see_part(void *arg, const struct s3_part *p, struct stow_err *err)
@@ -120,9 +122,11 @@ static void lists_are_read(void **state)
 {
 	static const char objects[] = DECL
 		"<ListBucketResult" NS "><Name>b</Name><Prefix>p</Prefix><IsTruncated>true</IsTruncated>"
-		"<Contents><Key>a &amp; b</Key><Size>12</Size><ETag>&quot;e1&quot;</ETag>"
+		"<Contents><Key>a &amp; b</Key><LastModified>2026-11-23T22:35:01.000Z</LastModified>"
+		"<Size>12</Size><ETag>&quot;e1&quot;</ETag>"
 		"<Owner><ID>1</ID></Owner></Contents>"
-		"<Contents><ETag>e2</ETag><Size>5497558138880</Size><Key>\xc3\xa4</Key></Contents>"
+		"<Contents><ETag>e2</ETag><Size>5497558138880</Size>"
+		"<LastModified>today</LastModified><Key>\xc3\xa4</Key></Contents>"
 		"<NextContinuationToken>1ueGcxLPRx1Tr/XYExHnhbYLgveDs2J/wm36Hy4vbOwM=</NextContinuationToken>"
 		"</ListBucketResult>";
 	static const char parts[] = DECL
@@ -143,7 +147,7 @@ static void lists_are_read(void **state)
 	(void)state;
 	buf_init(&seen, 4096);
 	assert_int_equal(xml_objects(objects, strlen(objects), see_object, &seen, &page, &err), 0);
-	expect_seen(&seen, "a & b 12 \"e1\";\xc3\xa4 5497558138880 e2;");
+	expect_seen(&seen, "a & b 12 \"e1\" 1795473301;\xc3\xa4 5497558138880 e2 0;");
 	assert_true(page.truncated);
 	assert_string_equal(page.next, "1ueGcxLPRx1Tr/XYExHnhbYLgveDs2J/wm36Hy4vbOwM=");
 
@@ -179,11 +183,11 @@ static void encoded_keys_are_decoded(void **state)
 	(void)state;
 	buf_init(&seen, 4096);
 	assert_int_equal(xml_objects(before, strlen(before), see_object, &seen, &page, &err), 0);
-	expect_seen(&seen, "a/b c+\x01 1 ;");
+	expect_seen(&seen, "a/b c+\x01 1  0;");
 	assert_int_equal(xml_objects(after, strlen(after), see_object, &seen, &page, &err), 0);
-	expect_seen(&seen, "%\xc3\xa4 1 ;");
+	expect_seen(&seen, "%\xc3\xa4 1  0;");
 	assert_int_equal(xml_objects(none, strlen(none), see_object, &seen, &page, &err), 0);
-	expect_seen(&seen, "a%2Fb+c 1 ;");
+	expect_seen(&seen, "a%2Fb+c 1  0;");
 	assert_int_equal(xml_uploads(uploads, strlen(uploads), see_upload, &seen, &page, &err), 0);
 	expect_seen(&seen, "k 1 i%201;");
 	assert_string_equal(page.next, "k 2");

@@ -120,7 +120,7 @@ static void what_would_change_it_is_refused(void **state UNUSED)
 	begin(SOURCE_STOWAGE);
 	d = put_text(SOURCE_STOWAGE, "mine");
 	expect_fail(backend_remove(b, &d, &err), &err, STOW_UNIMPLEMENTED);
-	expect_named(&err, dir);
+	expect_named(&err, "directory");
 	expect_fail(backend_stage_create(b, "0123456789abcdef", NULL, &st, &err), &err, STOW_UNIMPLEMENTED);
 	expect_fail(backend_stage_resume(b, "0123456789abcdef", 0, NULL, &st, &err), &err,
 		    STOW_UNIMPLEMENTED);

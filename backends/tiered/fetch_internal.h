@@ -1,0 +1,137 @@
+/* The fetches, as their files see them: fetch.c has the table and the life of a fetch, fetch_pump.c the
+ * threads that bring the bytes, fetch_read.c the readers, fetch_kept.c the stages of an earlier process. */
+#ifndef STOWAGE_BACKENDS_TIERED_FETCH_INTERNAL_H
+#define STOWAGE_BACKENDS_TIERED_FETCH_INTERNAL_H
+
+#include "backends/tiered/fetch.h"
+#include "content/base/hash.h"
+#include "content/base/lock.h"
+#include "content/meta.h"
+
+#define FETCHES_MAGIC 0x71e20006u
+#define FETCH_READER_MAGIC 0x71e20007u
+
+enum {
+	FETCH_BUCKETS = 1024,
+	FETCH_READ_THREADS = 8, /* beside those of prefetches */
+	FETCH_PREFETCH_MAX = 64,
+};
+
+enum fetch_state { FETCH_WANTED, FETCH_COMING, FETCH_BROKEN, FETCH_STREAMED, FETCH_GOOD, FETCH_FAILED };
+
+/* A handle of a backend, blob or stage, that several threads use: the last one closes it. */
+struct held {
+	unsigned users; /* under the lock */
+	struct blob *blob;
+	size_t at; /* which storage behind has it */
+	struct stage *stage;
+};
+
+/* What is not marked otherwise is under the lock; the hash is that of the first `done` bytes and belongs to
+ * who has set `running` or `proving`. */
+struct fetch {
+	struct fetch *next;           /* in its bucket */
+	struct fetch *before, *after; /* in its list */
+	struct fetches *home;         /* constant, as the next two */
+	struct digest digest;
+	char name[STAGE_NAME_LEN + 1];
+	pthread_cond_t change;
+
+	enum fetch_state state;
+	struct stow_err err; /* FAILED: why; else the last failure */
+	unsigned users;      /* the table, each reader, the thread */
+	unsigned readers;    /* open ones */
+	unsigned waiting;    /* threads that wait for a change of it */
+	bool listed;         /* in the table, and in a list */
+	bool queued;         /* ... that of prefetches that have not begun */
+	bool prefetch;       /* wanted without a reader, too */
+	bool anew;           /* one of it has ended that was of several origins */
+	bool running;        /* a thread works on it */
+	bool staging;        /* ... and writes to the stage or publishes it */
+	bool proving;        /* a reader hashes bytes, while STREAMED */
+	bool opened;         /* size is known */
+	bool streamed;       /* no stage any more */
+	bool proven;         /* ... and the hash of what is behind is right */
+	bool mixed;          /* the bytes come from several storages, or in part from an earlier process */
+	uint64_t size;
+	uint64_t have;       /* bytes in the stage */
+	uint64_t done;       /* of these hashed; while STREAMED: hashed as they passed */
+	size_t at;           /* the storage of the last source */
+	struct held *source; /* NULL: to be opened */
+	struct held *stage;  /* NULL: none yet, or none any more */
+	struct hash *hash;   /* NULL before `opened` */
+	unsigned failures;   /* of all, for who waits for the opening */
+	unsigned tries;      /* failures since the last byte */
+	int64_t retry_ns;    /* monotonic; BROKEN: not before */
+	int64_t progress_ns; /* monotonic; when the last byte came */
+};
+
+struct fetch_list {
+	struct fetch *first, *last;
+	unsigned n;
+};
+
+struct fetches {
+	unsigned magic;
+	struct fetches_options o;
+	int64_t patience_ns;
+	struct meta *meta; /* from the start on */
+	unsigned n_threads;
+	pthread_t *threads;
+	struct lock lock;
+	pthread_cond_t work;
+	bool recover; /* kept stages are to be looked at */
+	bool started, stopping;
+	struct fetch *table[FETCH_BUCKETS];
+	struct fetch_list active; /* have a reader or have begun; who has waited longest first */
+	struct fetch_list queue;  /* prefetches that have not begun, oldest first */
+	unsigned open;            /* readers */
+	uint64_t fetched, fetched_bytes;
+};
+
+struct fetch_reader {
+	unsigned magic;
+	struct fetch *fetch;
+};
+
+/* --- fetch.c; with the lock held --- */
+
+static inline bool fetch_ended(const struct fetch *f)
+{
+	return f->state == FETCH_GOOD || f->state == FETCH_FAILED;
+}
+struct fetch *fetch_find_locked(struct fetches *fs, const struct digest *d);
+void fetch_to_end_locked(struct fetch_list *l, struct fetch *f); /* of the list that it is in */
+void fetch_unuse_locked(struct fetch *f);
+/* The fetch ends: GOOD, or FAILED with `err`. Its bytes stay in their stage where `keep`; else none is left.
+ * Gives up the lock meanwhile. Does nothing where it has ended. */
+void fetch_end_locked(struct fetch *f, enum fetch_state state, const struct stow_err *err, bool keep);
+/* Ends it, where nobody needs it any more. Gives up the lock then. */
+void fetch_settle_locked(struct fetch *f);
+/* It has no source any more; it is tried again after a while. Gives up the lock. */
+void fetch_break_locked(struct fetch *f, struct held *source, const struct stow_err *err);
+/* Its hash is another one. Gives up the lock. */
+void fetch_wrong_locked(struct fetch *f);
+/* Waits for a change. False when `until_mono_ns` has come. */
+bool fetch_wait_locked(struct fetch *f, int64_t until_mono_ns);
+/* The end of one use; closes it with the last. Without the lock. */
+void held_put(struct fetches *fs, struct held *h);
+
+/* --- fetch_pump.c --- */
+
+void *fetch_thread(void *arg);
+/* Reads `n` bytes at `off`, fewer only by failing, and tells the circuit how that went. */
+int fetch_from_behind(struct fetches *fs, struct held *source, void *to, size_t n, uint64_t off,
+		      unsigned flags, struct stow_err *err) MUST_CHECK;
+
+/* --- fetch_kept.c --- */
+
+/* The name of the digest's stage. */
+void fetch_stage_name(const struct digest *d, char ret_name[STAGE_NAME_LEN + 1]);
+/* The fetch's stage, kept or new, and how many bytes it has. */
+int fetch_stage_open(const struct fetch *f, struct stage **ret_st, uint64_t *ret_have,
+		     struct stow_err *err) MUST_CHECK;
+/* Wants the blobs whose stages an earlier process has kept, and removes what nobody wants. */
+void fetch_recover(struct fetches *fs);
+
+#endif

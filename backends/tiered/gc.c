@@ -1,0 +1,392 @@
+#include "backends/tiered/gc.h"
+
+#include "backends/tiered/gc_internal.h"
+#include "content/base/clock.h"
+#include "content/base/mem.h"
+
+#include <inttypes.h>
+
+static const int64_t POLL_NS = 2 * NSEC_PER_SEC;
+/* While objects are removed: how often it is made sure that the run is still under way. Much shorter than
+ * HOLDINGS_LINGER_NS. */
+static const int64_t CHECK_NS = 10 * NSEC_PER_SEC;
+
+/* --- what is to go --- */
+
+struct picking {
+	struct gc *g;
+	struct keyset held;
+	struct note_mark *v;
+	size_t n, cap;
+	uint64_t objects, bytes, n_held, young, rest; /* rest: too many for one run */
+	uint64_t marked, marked_bytes;
+};
+
+static void hold(void *arg, uint64_t key)
+{
+	keyset_add(arg, key);
+}
+
+static int read_holdings(struct gc *g, struct keyset *to, struct stow_err *err)
+{
+	if (gc_list_nodes(g, "", err) < 0)
+		return -1;
+	g->r.nodes = g->r.dead = 0;
+	for (size_t i = 0; i < g->fleet.n; i++) {
+		struct gc_node *n = &g->fleet.v[i];
+
+		if (gc_go_on(g, err) < 0)
+			return -1;
+		if (gc_read_node(g, n, hold, to, err) < 0) {
+			if (err->code != STOW_NOT_FOUND)
+				return -1;
+			continue; /* another gc has taken it for dead */
+		}
+		g->r.nodes++;
+		g->r.dead += n->dead;
+	}
+	/* Else all would be removed, of a bucket that is not a fleet's most likely. */
+	if (g->r.nodes == g->r.dead)
+		return stow_fail(err, STOW_FAILED_PRECONDITION,
+				 "no living node tells what it holds in this bucket (%u are taken for gone)",
+				 g->r.dead);
+	return 0;
+}
+
+static int pick(void *arg, const struct digest *d, const struct blob_stat *st, struct stow_err *err)
+{
+	struct picking *p = arg;
+	struct gc *g = p->g;
+
+	if (gc_go_on(g, err) < 0)
+		return -1;
+	p->objects++;
+	p->bytes += st->size;
+	if (keyset_has(&p->held, keyset_key(d))) {
+		p->n_held++;
+		return 0;
+	}
+	if (st->modified_ns == 0 || g->now_ns - st->modified_ns < g->o->grace_ns) {
+		p->young++;
+		return 0;
+	}
+	if (p->n == NOTE_MARKS_LIMIT && !g->o->dry_run) {
+		p->rest++;
+		return 0;
+	}
+	p->marked++;
+	p->marked_bytes += st->size;
+	if (g->o->dry_run) {
+		char text[DIGEST_STR_MAX];
+
+		digest_format(d, text);
+		gc_say(g, "would remove %s (%" PRIu64 " bytes)", text, st->size);
+		return 0;
+	}
+	if (p->n == p->cap) {
+		p->cap = p->cap ? 2 * p->cap : 64;
+		p->v = x_reallocarray(p->v, p->cap, sizeof(*p->v));
+	}
+	p->v[p->n++] = (struct note_mark){ .digest = *d, .size = st->size };
+	return 0;
+}
+
+static void picking_free(struct picking *p)
+{
+	keyset_free(&p->held);
+	free(p->v);
+}
+
+/* What nobody holds is marked, unless there is nothing, or that is all that is wanted: then *ret_any is
+ * false. */
+static int mark(struct gc *g, bool *ret_any, bool *ret_rest, struct stow_err *err)
+{
+	CLEANUP(picking_free) struct picking p = { .g = g };
+
+	if (gc_read_clock(g, err) < 0 || read_holdings(g, &p.held, err) < 0)
+		return -1;
+	if (backend_scan(g->o->bucket, pick, &p, err) < 0)
+		return err->code == STOW_CANCELLED ? -1 : stow_wrap(err, "list the objects");
+	if (g->r.objects == 0) {
+		g->r.objects = p.objects;
+		g->r.bytes = p.bytes;
+		g->r.held = p.n_held;
+		g->r.young = p.young;
+	}
+	if (g->o->dry_run) {
+		g->r.marked = p.marked;
+		g->r.marked_bytes = p.marked_bytes;
+	}
+	*ret_any = p.n > 0;
+	*ret_rest = p.rest > 0;
+	if (p.n == 0)
+		return 0;
+	if (gc_make_run(g, p.v, p.n, err) < 0)
+		return -1;
+	gc_say(g, "%zu objects that no node holds are marked", p.n);
+	return 0;
+}
+
+/* --- waiting for the nodes --- */
+
+/* *ret_same: the run is still the one. */
+static int check_run(struct gc *g, const struct note_run *run, bool *ret_same, struct stow_err *err)
+{
+	struct note_run now;
+
+	if (gc_read_run(g, &now, err) < 0)
+		return -1;
+	*ret_same = strcmp(now.run, run->run) == 0;
+	return 0;
+}
+
+static bool has_noted(const struct gc_node *n, const char *run)
+{
+	return !n->read || n->dead || n->note.stopped || strcmp(n->note.run, run) == 0;
+}
+
+/* Counts the living nodes that have not yet told that they respect the marks. Once that is none, it stays so:
+ * who comes up later sees the run before it adopts anything. */
+static int count_silent(struct gc *g, const char *run, unsigned *ret_n, struct stow_err *err)
+{
+	unsigned n = 0;
+
+	if (gc_read_clock(g, err) < 0 || gc_list_nodes(g, run, err) < 0)
+		return -1;
+	for (size_t i = 0; i < g->fleet.n; i++) {
+		struct gc_node *node = &g->fleet.v[i];
+
+		if (gc_go_on(g, err) < 0)
+			return -1;
+		if (!node->read && gc_read_node(g, node, NULL, NULL, err) < 0 && err->code != STOW_NOT_FOUND)
+			return -1;
+		n += !has_noted(node, run);
+	}
+	*ret_n = n;
+	return 0;
+}
+
+static void say_silent(const struct gc *g, const char *run)
+{
+	char text[GC_NODE_TEXT];
+
+	for (size_t i = 0; i < g->fleet.n; i++) {
+		const struct gc_node *n = &g->fleet.v[i];
+
+		if (has_noted(n, run))
+			continue;
+		gc_node_text(n, text);
+		gc_say(g,
+		       "node %s has not taken note of the marks; it was heard of %" PRId64
+		       " s ago, and is taken for gone after %" PRId64 " s",
+		       text, (g->now_ns - n->modified_ns) / NSEC_PER_SEC, n->note.grace_ns / NSEC_PER_SEC);
+	}
+}
+
+/* *ret_same: all have, and the run is still the one. Where the time is over first, g->r.silent counts. */
+static int wait_for_nodes(struct gc *g, const struct note_run *run, int64_t until_mono_ns, bool *ret_same,
+			  struct stow_err *err)
+{
+	int64_t poll = g->o->poll_ns > 0 ? g->o->poll_ns : POLL_NS;
+	bool said = false;
+
+	for (;;) {
+		if (check_run(g, run, ret_same, err) < 0)
+			return -1;
+		if (!*ret_same) {
+			g->r.silent = 0;
+			return 0;
+		}
+		if (count_silent(g, run->run, &g->r.silent, err) < 0)
+			return -1;
+		if (g->r.silent == 0)
+			return 0;
+		if (clock_mono_ns() >= until_mono_ns) {
+			say_silent(g, run->run);
+			return 0;
+		}
+		if (!said)
+			gc_say(g, "waiting for %u nodes to take note of the marks", g->r.silent);
+		said = true;
+		if (gc_sleep(g, poll, err) < 0)
+			return -1;
+	}
+}
+
+/* --- removing --- */
+
+struct sweep {
+	struct gc *g;
+	struct note_mark *v; /* owned */
+	size_t n;
+	struct keyset held; /* by any node, of what is marked */
+	struct keyset marked;
+};
+
+static void sweep_free(struct sweep *s)
+{
+	free(s->v);
+	keyset_free(&s->held);
+	keyset_free(&s->marked);
+}
+
+static void hold_marked(void *arg, uint64_t key)
+{
+	struct sweep *s = arg;
+
+	if (keyset_has(&s->marked, key))
+		keyset_add(&s->held, key);
+}
+
+/* *ret_whole is false where a node has come up meanwhile that has not told yet. */
+static int read_last(struct sweep *s, const struct note_run *run, bool *ret_whole, struct stow_err *err)
+{
+	struct gc *g = s->g;
+
+	keyset_free(&s->held);
+	g->r.nodes = g->r.dead = 0;
+	*ret_whole = true;
+	if (gc_read_clock(g, err) < 0 || gc_list_nodes(g, "", err) < 0)
+		return -1;
+	for (size_t i = 0; i < g->fleet.n; i++) {
+		if (gc_go_on(g, err) < 0)
+			return -1;
+		if (gc_read_node(g, &g->fleet.v[i], hold_marked, s, err) < 0 && err->code != STOW_NOT_FOUND)
+			return -1;
+		g->r.nodes += g->fleet.v[i].read;
+		g->r.dead += g->fleet.v[i].dead;
+		*ret_whole &= has_noted(&g->fleet.v[i], run->run);
+	}
+	return 0;
+}
+
+static int remove_one(struct gc *g, const struct note_mark *m, struct stow_err *err)
+{
+	if (backend_remove(g->o->bucket, &m->digest, err) < 0)
+		return err->code == STOW_NOT_FOUND ? 0 : -1; /* an earlier run has come as far */
+	g->r.removed++;
+	g->r.removed_bytes += m->size;
+	return 0;
+}
+
+/* *ret_same is false where somebody else has ended the run meanwhile. */
+static int remove_all(struct sweep *s, const struct note_run *run, bool *ret_same, struct stow_err *err)
+{
+	int64_t checked = clock_mono_ns();
+
+	*ret_same = true;
+	for (size_t i = 0; i < s->n; i++) {
+		if (gc_go_on(s->g, err) < 0)
+			return -1;
+		if (clock_mono_ns() - checked >= CHECK_NS || i == 0) {
+			checked = clock_mono_ns();
+			if (check_run(s->g, run, ret_same, err) < 0)
+				return -1;
+			if (!*ret_same)
+				return 0;
+		}
+		if (!keyset_has(&s->held, keyset_key(&s->v[i].digest)) && remove_one(s->g, &s->v[i], err) < 0)
+			return stow_wrap(err, "remove an object");
+	}
+	return 0;
+}
+
+static int read_marks(struct sweep *s, const struct note_run *run, struct stow_err *err)
+{
+	struct gc *g = s->g;
+
+	if (gc_read_marks(g, run->run, &s->v, &s->n, err) < 0)
+		return -1;
+	for (size_t i = 0; i < s->n; i++) {
+		keyset_add(&s->marked, keyset_key(&s->v[i].digest));
+		g->r.marked_bytes += s->v[i].size;
+	}
+	g->r.marked += s->n;
+	return 0;
+}
+
+/* The run's marks are nowhere: a person has removed them, or another gc has ended the run at this moment.
+ * Without marks no node has taken note of the run, and so nothing can depend on it. */
+static int give_up_run(struct gc *g, const struct note_run *run, struct stow_err *err)
+{
+	bool same;
+
+	if (check_run(g, run, &same, err) < 0)
+		return -1;
+	if (!same)
+		return 0;
+	gc_say(g, "the marks of the collection %s are gone: it is given up", run->run);
+	return gc_remove_run(g, run, err);
+}
+
+/* From marks to the end. Whatever ends the run early, it is carried on with by whoever comes next. */
+static int carry_out(struct gc *g, const struct note_run *run, struct stow_err *err)
+{
+	CLEANUP(sweep_free) struct sweep s = { .g = g };
+	int64_t until = clock_mono_ns() + g->o->wait_ns;
+	bool same, whole;
+
+	if (read_marks(&s, run, err) < 0)
+		return err->code == STOW_NOT_FOUND ? give_up_run(g, run, err) : -1;
+	do {
+		if (wait_for_nodes(g, run, until, &same, err) < 0)
+			return -1;
+		if (!same || g->r.silent > 0)
+			return 0;
+		if (gc_make_sweep(g, run, err) < 0 || read_last(&s, run, &whole, err) < 0)
+			return -1;
+	} while (!whole);
+	if (remove_all(&s, run, &same, err) < 0)
+		return -1;
+	return same ? gc_remove_run(g, run, err) : 0;
+}
+
+/* One run, or what is left of one. *ret_more: there may be more to do. */
+static int run_once(struct gc *g, bool *ret_more, struct stow_err *err)
+{
+	char since[CLOCK_TEXT_MAX];
+	struct note_run run;
+	bool any;
+
+	if (gc_read_run(g, &run, err) < 0)
+		return -1;
+	*ret_more = *run.run != '\0';
+	if (*ret_more) {
+		clock_format(run.time_ns, since);
+		gc_say(g, "carrying on with the collection that was begun at %s", since);
+	} else {
+		if (mark(g, &any, ret_more, err) < 0) {
+			*ret_more = true;
+			return err->code == STOW_ALREADY_EXISTS ? 0 : -1;
+		}
+		if (!any)
+			return 0;
+		if (gc_read_run(g, &run, err) < 0)
+			return -1;
+		if (*run.run == '\0')
+			return 0;
+	}
+	return carry_out(g, &run, err);
+}
+
+static int run_all(struct gc *g, struct stow_err *err)
+{
+	bool any, rest, more = true;
+
+	if (g->o->dry_run)
+		return mark(g, &any, &rest, err);
+	while (more && g->r.silent == 0)
+		if (run_once(g, &more, err) < 0)
+			return -1;
+	return g->r.silent > 0 ? 0 : gc_tidy(g, err);
+}
+
+int gc_run(const struct gc_options *o, struct gc_result *ret_r, struct stow_err *err)
+{
+	CLEANUP(gc_end) struct gc g = { 0 };
+
+	if (gc_begin(&g, o, err) < 0 || run_all(&g, err) < 0)
+		return -1;
+	*ret_r = g.r;
+	return 0;
+}

@@ -1,0 +1,275 @@
+#include "backends/tiered/holdings.h"
+
+#include "backends/tiered/holdings_internal.h"
+#include "content/base/clock.h"
+#include "content/base/log.h"
+#include "content/base/mem.h"
+#include "content/base/thread.h"
+
+/* After a round that failed, and between two that somebody waits for; the interval, where that is shorter. */
+static const int64_t RETRY_NS = 5 * NSEC_PER_SEC;
+static const int64_t URGENT_NS = NSEC_PER_SEC;
+/* How long the end of the process waits for the last note. */
+static const int64_t LEAVE_NS = 2 * NSEC_PER_SEC;
+
+/* --- life --- */
+
+struct holdings *holdings_new(const struct holdings_options *o)
+{
+	struct holdings *h = x_calloc(1, sizeof(*h));
+
+	assert(o->interval_ns > 0 && o->grace_ns > 0);
+	h->magic = HOLDINGS_MAGIC;
+	h->options = *o;
+	if (h->options.linger_ns == 0)
+		h->options.linger_ns = HOLDINGS_LINGER_NS;
+	lock_init(&h->lock, RANK_HOLDINGS);
+	lock_cond_init(&h->wake);
+	lock_cond_init(&h->settled);
+	return h;
+}
+
+static void marks_free(struct marks *m)
+{
+	keyset_free(&m->marked);
+	keyset_free(&m->kept);
+	free(m);
+}
+
+void holdings_free(struct holdings *h)
+{
+	if (h == NULL)
+		return;
+	CHECK_OBJ(h, HOLDINGS_MAGIC);
+	assert(!h->started || h->stopping);
+	while (h->marks != NULL) {
+		struct marks *m = h->marks;
+
+		h->marks = m->next;
+		marks_free(m);
+	}
+	keyset_free(&h->asked[0]);
+	keyset_free(&h->asked[1]);
+	pthread_cond_destroy(&h->settled);
+	pthread_cond_destroy(&h->wake);
+	lock_destroy(&h->lock);
+	FREE_OBJ(h);
+}
+
+/* --- what others ask --- */
+
+struct marks *holdings_run_locked(struct holdings *h)
+{
+	LOCK_ASSERT(&h->lock);
+	return h->marks != NULL && h->marks->until_mono_ns == INT64_MAX ? h->marks : NULL;
+}
+
+bool holdings_is_late_locked(const struct holdings *h)
+{
+	int64_t wall = clock_wall_ns() - h->told_wall_ns;
+	int64_t mono = clock_mono_ns() - h->told_mono_ns;
+	int64_t limit = h->options.grace_ns / 4 * 3;
+
+	return wall > limit || mono > limit;
+}
+
+void holdings_changed(struct holdings *h)
+{
+	LOCK_SCOPE(&h->lock);
+
+	CHECK_OBJ(h, HOLDINGS_MAGIC);
+	h->dirty = true;
+}
+
+static void hurry_locked(struct holdings *h)
+{
+	h->dirty = true;
+	h->urgent = true;
+	pthread_cond_signal(&h->wake);
+}
+
+/* Whether it is marked, and told by us too late or not at all. */
+static bool is_marked_locked(struct holdings *h, uint64_t key, bool *ret_hopeful)
+{
+	int64_t now = clock_mono_ns();
+	bool marked = false;
+
+	*ret_hopeful = false;
+	for (const struct marks *m = h->marks; m != NULL; m = m->next) {
+		if (m->until_mono_ns <= now || !keyset_has(&m->marked, key) || keyset_has(&m->kept, key))
+			continue;
+		marked = true;
+		*ret_hopeful |= m->until_mono_ns == INT64_MAX && !m->swept;
+	}
+	return marked;
+}
+
+bool holdings_refused(void *arg, const struct digest *d)
+{
+	struct holdings *h = arg;
+	uint64_t key = keyset_key(d);
+	bool refused, hopeful, full;
+	LOCK_SCOPE(&h->lock);
+
+	CHECK_OBJ(h, HOLDINGS_MAGIC);
+	if (!h->ready || h->leaving || holdings_is_late_locked(h))
+		return true;
+	full = keyset_count(&h->asked[0]) >= ASKED_MAX;
+	if (!full)
+		keyset_add(&h->asked[0], key);
+	refused = is_marked_locked(h, key, &hopeful) || full;
+	/* To be told, so that it may be had; or so that those are forgotten that have got their rows. */
+	if (hopeful || keyset_count(&h->asked[0]) >= ASKED_MAX / 2)
+		hurry_locked(h);
+	return refused;
+}
+
+void holdings_await(struct holdings *h, int64_t until_mono_ns)
+{
+	CHECK_OBJ(h, HOLDINGS_MAGIC);
+	if (atomic_load(&h->tried))
+		return;
+	LOCK_SCOPE(&h->lock);
+	while (h->started && !h->stopping && !h->leaving && !atomic_load(&h->tried))
+		if (!lock_wait_until(&h->lock, &h->settled, until_mono_ns))
+			return;
+}
+
+/* --- the thread --- */
+
+static int64_t least(int64_t x, int64_t y)
+{
+	return x < y ? x : y;
+}
+
+static void drop_lingering_locked(struct holdings *h)
+{
+	int64_t now = clock_mono_ns();
+
+	LOCK_ASSERT(&h->lock);
+	for (struct marks **at = &h->marks; *at != NULL;) {
+		struct marks *m = *at;
+
+		if (m->until_mono_ns > now) {
+			at = &m->next;
+			continue;
+		}
+		*at = m->next;
+		marks_free(m);
+	}
+}
+
+/* A storage that is away is asked by its probe alone. What a fleet cannot be told, once, is for the log: gc
+ * waits for this node then. */
+static bool round_done(struct holdings *h)
+{
+	struct stow_err err;
+
+	if (!tier_usable(h->options.tier))
+		return false;
+	if (holdings_round(h, &err) == 0) {
+		if (h->complained)
+			log_info("what this node holds has been told to the fleet again");
+		h->complained = false;
+		return true;
+	}
+	if (!h->complained)
+		log_warn("what this node holds cannot be told to the fleet: nothing more is shared with it, "
+			 "and "
+			 "`stowage gc` waits",
+			 LOG_S("storage", h->options.tier->name), LOG_S("error", err.msg));
+	h->complained = true;
+	return false;
+}
+
+static void wait_for_next_locked(struct holdings *h, bool good)
+{
+	int64_t now = clock_mono_ns();
+	int64_t at = now + (good ? h->options.interval_ns : least(h->options.interval_ns, RETRY_NS));
+	int64_t urgent_at = now + least(h->options.interval_ns, URGENT_NS);
+
+	while (!h->stopping && !h->leaving) {
+		int64_t until = good && h->urgent ? least(at, urgent_at) : at;
+
+		if (clock_mono_ns() >= until)
+			return;
+		(void)lock_wait_until(&h->lock, &h->wake, until);
+	}
+}
+
+static void *holdings_main(void *arg)
+{
+	struct holdings *h = arg;
+	struct stow_err err;
+	bool good = false, was_good, leaving;
+
+	lock_take(&h->lock);
+	while (!h->stopping && !h->leaving) {
+		drop_lingering_locked(h);
+		lock_release(&h->lock);
+		was_good = good;
+		good = round_done(h);
+		lock_take(&h->lock);
+		h->ready |= good;
+		if (good && !was_good && h->options.returned != NULL) {
+			lock_release(&h->lock);
+			h->options.returned(h->options.arg);
+			lock_take(&h->lock);
+		}
+		atomic_store(&h->tried, true);
+		pthread_cond_broadcast(&h->settled);
+		wait_for_next_locked(h, good);
+	}
+	leaving = h->leaving;
+	lock_release(&h->lock);
+	if (leaving && h->registered && tier_usable(h->options.tier) && holdings_tell_end(h, &err) < 0)
+		log_warn("the fleet was not told that this node ends: `stowage gc` will wait for it",
+			 LOG_S("error", err.msg));
+	lock_take(&h->lock);
+	h->left = true;
+	pthread_cond_broadcast(&h->settled);
+	lock_release(&h->lock);
+	return NULL;
+}
+
+void holdings_start(struct holdings *h, struct meta *m)
+{
+	CHECK_OBJ(h, HOLDINGS_MAGIC);
+	assert(!h->started);
+	h->meta = m;
+	h->asked_mono_ns = clock_mono_ns();
+	holdings_set_name(h);
+	lock_take(&h->lock);
+	h->started = true;
+	thread_start(&h->thread, "holdings", holdings_main, h);
+	lock_release(&h->lock);
+}
+
+void holdings_leave(struct holdings *h)
+{
+	int64_t until = clock_mono_ns() + LEAVE_NS;
+	LOCK_SCOPE(&h->lock);
+
+	CHECK_OBJ(h, HOLDINGS_MAGIC);
+	h->leaving = true;
+	pthread_cond_signal(&h->wake);
+	pthread_cond_broadcast(&h->settled);
+	while (h->started && !h->left)
+		if (!lock_wait_until(&h->lock, &h->settled, until))
+			return;
+}
+
+void holdings_stop(struct holdings *h)
+{
+	bool started;
+
+	CHECK_OBJ(h, HOLDINGS_MAGIC);
+	lock_take(&h->lock);
+	started = h->started && !h->stopping;
+	h->stopping = true;
+	pthread_cond_signal(&h->wake);
+	pthread_cond_broadcast(&h->settled);
+	lock_release(&h->lock);
+	if (started)
+		(void)pthread_join(h->thread, NULL);
+}

@@ -1,0 +1,71 @@
+/* holdings.c: what others call, and the thread. holdings_tell.c: the exchanges with the bucket, all on that
+ * thread. */
+#ifndef STOWAGE_BACKENDS_TIERED_HOLDINGS_INTERNAL_H
+#define STOWAGE_BACKENDS_TIERED_HOLDINGS_INTERNAL_H
+
+#include "backends/tiered/holdings.h"
+#include "backends/tiered/notes.h"
+#include "content/base/lock.h"
+#include "content/meta.h"
+
+enum {
+	ASKED_MAX = 65536, /* digests that were asked for and have no row yet */
+	LINGERING_MAX =
+		16, /* runs that have ended of late: the next one is not taken note of before one is over */
+};
+#define ASKED_NS (INT64_C(3600) * 1000000000)
+
+/* The marks of a run. */
+struct marks {
+	struct marks *next; /* an older run's */
+	char run[NOTE_RUN_MAX];
+	struct keyset marked;
+	struct keyset kept;    /* of these, what this node has told to hold in time */
+	bool swept;            /* it is too late for that */
+	int64_t until_mono_ns; /* INT64_MAX: the run is under way */
+};
+
+struct holdings {
+	unsigned magic;
+	struct holdings_options options;
+	struct meta *meta;
+	char name[NOTE_NAME_SIZE];
+
+	struct lock lock;       /* for what follows */
+	pthread_cond_t wake;    /* the thread has something to do */
+	pthread_cond_t settled; /* it has done something */
+	bool started, stopping, leaving, left;
+	pthread_t thread;
+	atomic_bool tried; /* to find out whether there is a run, once; and how that ended: */
+	bool ready;
+	bool dirty;          /* what was told is not what is held */
+	bool urgent;         /* and somebody waits for it */
+	struct marks *marks; /* the newest first; all but the first are of runs that have ended */
+	/* What was asked for and had no row when it was last told: the younger half, and the older one. */
+	struct keyset asked[2];
+	int64_t asked_mono_ns; /* when the younger one was begun */
+	/* When it was told last, by both clocks, of which the monotonic one stands still while the machine
+	 * does. */
+	int64_t told_wall_ns, told_mono_ns;
+
+	/* The thread's own. */
+	bool registered;             /* there is a note of this process */
+	char told_run[NOTE_RUN_MAX]; /* in it */
+	int64_t next_mono_ns;        /* when it may be told again, if nobody waits */
+	bool complained;             /* that it cannot be */
+};
+#define HOLDINGS_MAGIC 0x71e20007u
+
+/* The current run's, or NULL. */
+struct marks *holdings_run_locked(struct holdings *h);
+/* Whether so much of the grace has passed that others may soon take the node for dead. */
+bool holdings_is_late_locked(const struct holdings *h);
+
+/* One round of exchanges, whatever is due. */
+int holdings_round(struct holdings *h, struct stow_err *err) MUST_CHECK;
+/* The last note. */
+int holdings_tell_end(struct holdings *h, struct stow_err *err) MUST_CHECK;
+/* Once, before the thread starts. */
+void holdings_set_name(struct holdings *h);
+
+#endif
