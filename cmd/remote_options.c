@@ -51,6 +51,7 @@ void remote_s3_options(const struct conf_s3 *s, struct s3_options *ret_o)
 		.upload_concurrency = s->upload_concurrency,
 		.read_memory = s->read_memory,
 		.connections = s->connections,
+		.http2 = s->http2,
 		.connect_timeout = s->connect_timeout,
 		.first_byte_timeout = s->first_byte_timeout,
 		.stall_timeout = s->stall_timeout,
@@ -63,4 +64,6 @@ void source_s3_options(const struct conf_source *s, struct s3_options *ret_o)
 {
 	assert(s->type == CONF_SOURCE_S3);
 	remote_s3_options(&s->s3, ret_o);
+	ret_o->layout = s->layout == CONF_LAYOUT_REGISTRY ? S3_LAYOUT_REGISTRY : S3_LAYOUT_STOWAGE;
+	ret_o->read_only = true;
 }

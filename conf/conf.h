@@ -79,6 +79,7 @@ struct conf_s3 {
 	unsigned upload_concurrency;
 	int64_t read_memory; /* bytes */
 	unsigned connections;
+	bool http2;
 	int64_t connect_timeout, first_byte_timeout, stall_timeout, request_timeout; /* ns */
 	unsigned max_attempts;
 };

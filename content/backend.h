@@ -185,7 +185,8 @@ struct backend {
 	/* Its blobs are here, or in a storage behind it, or both. The store's table of what is known to be
 	 * behind (meta.h) belongs to it: what is listed there may be without bytes here, and what is not
 	 * has bytes here, which are on their way. scan() shows what is here. A blob that answers DATA_LOSS
-	 * is to be forgotten, so that it can come from elsewhere. */
+	 * is to be forgotten, so that it can come from elsewhere. A handle that was opened while the bytes
+	 * were not here may answer NOT_FOUND when the blob has been removed. */
 	bool tiered;
 };
 struct blob {

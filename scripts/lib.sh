@@ -87,13 +87,10 @@ end() {
 # Processes that were started on our behalf (containerd's shims, containers) name our directory.
 end_strays() {
 	local cmd pid
-	for cmd in /proc/[0-9]*/cmdline; do
+	# The pattern comes by a pipe: grep's own command line would match.
+	for cmd in $(grep -lszxFf - /proc/[0-9]*/cmdline <<<"$RUN/containerd.sock" || true); do
 		pid=${cmd#/proc/}
-		pid=${pid%/cmdline}
-		[[ $pid != "$$" && $pid != "$BASHPID" ]] || continue
-		if { tr '\0' '\n' <"$cmd" | grep -qxF -e "$RUN/containerd.sock"; } 2>/dev/null; then
-			kill -s KILL "$pid" 2>/dev/null || true
-		fi
+		kill -s KILL "${pid%/cmdline}" 2>/dev/null || true
 	done
 }
 
@@ -125,6 +122,14 @@ show_logs() { # the ends of all logs, for a failure's report
 	done
 }
 
+# plain_env: sets PLAIN to an `env` without STOWAGE_... and AWS_..., which are configuration to Stowage and to
+# others: neither ours nor the user's belong into what we start.
+plain_env() {
+	local v
+	PLAIN=(env)
+	for v in "${!STOWAGE_@}" "${!AWS_@}"; do PLAIN+=(-u "$v"); done
+}
+
 # --- Stowage ---------------------------------------------------------------------------------------------
 
 stowage_up() { [[ -S $RUN/stowage.sock ]] && running stowage; }
@@ -133,11 +138,10 @@ stowage_up() { [[ -S $RUN/stowage.sock ]] && running stowage; }
 stowage_start() {
 	[[ -x $STOWAGE_BIN ]] || die "there is no $STOWAGE_BIN: run make first"
 	rm -f "$RUN/stowage.sock"
-	# STOWAGE_... and AWS_... are configuration to the daemon: neither ours nor the user's belong into it here.
-	local v clean=() flags=(--local "$RUN/store")
-	for v in "${!STOWAGE_@}" "${!AWS_@}"; do clean+=(-u "$v"); done
+	local flags=(--local "$RUN/store")
 	if [[ -n ${DAEMON_FLAGS[*]:-} ]]; then flags=("${DAEMON_FLAGS[@]}"); fi
-	spawn stowage env "${clean[@]}" "$STOWAGE_BIN" serve "${flags[@]}" --address "$RUN/stowage.sock"
+	plain_env
+	spawn stowage "${PLAIN[@]}" "$STOWAGE_BIN" serve "${flags[@]}" --address "$RUN/stowage.sock"
 	retry 20 stowage_up || die "stowage does not start: $(tail -n 5 "$RUN/stowage.log")"
 }
 
@@ -227,15 +231,18 @@ drop_cgroups() {
 registry_address() { sed -n 's/.*listening on \(127\.0\.0\.1:[0-9]*\).*/\1/p' "$RUN/registry.log" | tail -n 1; }
 registry_up() { [[ -n $(registry_address) ]]; }
 
-# registry_start: on loopback, on a free port; sets REGISTRY to host:port.
+# registry_start [STORAGE]: on loopback, on a free port; sets REGISTRY to host:port. STORAGE is the driver's
+# configuration; without it the images are in $RUN/registry.
 registry_start() {
+	local storage=${1:-"filesystem: {rootdirectory: $RUN/registry}"}
 	cat >"$RUN/registry.yml" <<-EOT
 		version: 0.1
 		log: {level: info, accesslog: {disabled: true}}
-		storage: {filesystem: {rootdirectory: $RUN/registry}, delete: {enabled: true}}
+		storage: {$storage, delete: {enabled: true}}
 		http: {addr: "127.0.0.1:0"}
 	EOT
-	OTEL_TRACES_EXPORTER=none spawn registry "$TOOLS/bin/docker-registry" serve "$RUN/registry.yml"
+	plain_env
+	OTEL_TRACES_EXPORTER=none spawn registry "${PLAIN[@]}" "$TOOLS/bin/docker-registry" serve "$RUN/registry.yml"
 	retry 20 registry_up || die "the registry does not start: $(tail -n 5 "$RUN/registry.log")"
 	REGISTRY=$(registry_address)
 	export REGISTRY

@@ -2,7 +2,7 @@
 # The whole test: builds with gcc and runs everything; then again, as far as it is cheap, under AddressSanitizer
 # with UndefinedBehaviorSanitizer, and under ThreadSanitizer, both built by clang.
 #
-# test.sh [SECTION...]: only these, of: release servers conformance e2e s3 asan tsan. The last line of the output is
+# test.sh [SECTION...]: only these, of: release servers conformance e2e s3 fleet asan tsan. The last line of the output is
 # `N passed, M failed`, with `, K skipped` where some were.
 #
 # STOWAGE_CRASH_ROUNDS: how often the crash test kills the daemon. STOWAGE_E2E_BIG_MIB: size of the large layer.
@@ -15,7 +15,8 @@ cd "$TOP"
 
 passed=0 failed=0 skipped=0
 over=()
-NOT_S3='^Test([^S]|S[^3])' # Go's test runner has no way to leave some out
+NOT_BUCKET='^Test([^SF]|S[^3]|F[^l])' # neither TestS3... nor TestFleet...: Go's test runner has no way to leave some out
+ONE_NODE=("$TOP"/tests/e2e/{content,images,restart,s3}.bats)
 LOGS=$TOP/build/logs
 RUNS=$(mktemp -d /tmp/stw.XXXXXX) # all that tests start, and leave, is in here
 chmod 711 "$RUNS"                # some run as nobody
@@ -196,19 +197,26 @@ conformance() {
 
 e2e() {
 	section "end to end: a real containerd and a real registry"
-	STOWAGE_BIN=$TOP/build/cmd/stowage run_bats e2e.log "$TOP/tests/e2e"
+	STOWAGE_BIN=$TOP/build/cmd/stowage run_bats e2e.log "${ONE_NODE[@]}"
 }
 
-# What `conformance` and `e2e` do, over a bucket of a Ceph gateway. The tests named TestS3 bring servers of their
+# What `conformance` and `e2e` do, over a bucket of a Ceph gateway. The tests named TestS3 and TestFleet bring servers of their
 # own, and are among the others in `conformance`.
 s3() {
 	local over=("$TOP/tests/suite/s3.sh" rgw)
 	section "S3: conformance over a Ceph gateway"
 	conformance_build || return 0
-	STOWAGE_BIN=$TOP/build/cmd/stowage run_conformance s3-conformance.log -test.run "$NOT_S3"
+	STOWAGE_BIN=$TOP/build/cmd/stowage run_conformance s3-conformance.log -test.run "$NOT_BUCKET"
 	section "S3: end to end with a bucket"
 	# Server and disk share the machine with all else: half the bytes are eight parts still.
-	STOWAGE_E2E_BIG_MIB=${STOWAGE_E2E_BIG_MIB:-128} STOWAGE_E2E_STORE=s3 STOWAGE_BIN=$TOP/build/cmd/stowage run_bats s3-e2e.log "$TOP/tests/e2e"
+	STOWAGE_E2E_BIG_MIB=${STOWAGE_E2E_BIG_MIB:-128} STOWAGE_E2E_STORE=s3 STOWAGE_BIN=$TOP/build/cmd/stowage run_bats s3-e2e.log "${ONE_NODE[@]}"
+}
+
+# Several nodes on one bucket. What they do without containerd is TestFleet..., in `conformance`.
+fleet() {
+	section "fleet: several nodes, their registries and a bucket of a Ceph gateway"
+	STOWAGE_E2E_BIG_MIB=${STOWAGE_E2E_BIG_MIB:-32} STOWAGE_E2E_LAYERS=${STOWAGE_E2E_LAYERS:-12} STOWAGE_BIN=$TOP/build/cmd/stowage \
+		run_bats fleet.log "$TOP"/tests/e2e/fleet*.bats
 }
 
 asan() {
@@ -243,7 +251,7 @@ tsan() {
 	TSAN_OPTIONS+=":suppressions=$TOP/build-tsan/suppressions" STOWAGE_PRELOAD=$TOP/build-tsan/tsan_grpc.so \
 		STOWAGE_BIN=$TOP/build-tsan/cmd/stowage STOWAGE_SLOW=5 \
 		STOWAGE_CRASH_ROUNDS=$((${STOWAGE_CRASH_ROUNDS:-60} / 12)) run_conformance tsan-conformance.log \
-		-test.run "$NOT_S3|^TestS3[^F]" # faults are timeouts, mostly, which are five times as long here
+		-test.run "$NOT_BUCKET|^TestS3[^F]" # faults are timeouts, mostly, which are five times as long here
 }
 
 # --- the whole -------------------------------------------------------------------------------------------
@@ -251,10 +259,10 @@ tsan() {
 "$TOP/scripts/deps.sh" test
 ulimit -c 0
 sections=("$@")
-((${#sections[@]} > 0)) || sections=(release servers conformance e2e s3 asan tsan)
+((${#sections[@]} > 0)) || sections=(release servers conformance e2e s3 fleet asan tsan)
 for s in "${sections[@]}"; do
 	case $s in
-	release | servers | conformance | e2e | s3 | asan | tsan) "$s" ;;
+	release | servers | conformance | e2e | s3 | fleet | asan | tsan) "$s" ;;
 	*) die "there is no section $s" ;;
 	esac
 done

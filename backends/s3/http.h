@@ -26,7 +26,7 @@ struct http_options {
 	const char *ca_file;     /* PEM, instead of the system's authorities; NULL: those */
 	const char *proxy;       /* URL; "": none; NULL: as http_proxy, https_proxy, no_proxy say */
 	const char *user_agent;  /* NULL: "stowage/<version>" */
-	bool http2;              /* offered over TLS; S3 itself speaks 1.1 */
+	bool http2;              /* offered over TLS; transfers share a connection then */
 	size_t max_header_bytes; /* of one answer; 0: 64 KiB */
 };
 

@@ -302,8 +302,14 @@ void http_curl_stop(struct http_active *a)
 	struct http *h = a->h;
 
 	(void)curl_multi_remove_handle(h->multi, a->easy);
-	curl_easy_reset(a->easy);
-	h->idle[h->idle_n++] = a->easy;
+	if (h->o.http2) {
+		/* Taken from a connection that others use, it keeps its buffer, and refuses to be told
+		 * another size (libcurl 7.88). */
+		curl_easy_cleanup(a->easy);
+	} else {
+		curl_easy_reset(a->easy);
+		h->idle[h->idle_n++] = a->easy;
+	}
 	curl_slist_free_all(a->headers);
 }
 

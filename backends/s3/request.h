@@ -49,9 +49,9 @@ struct request_env {
 	bool tls;         /* whatever the region */
 	const char *home; /* the configured region */
 
-	struct lock lock;        /* guards the rest, and of each request what is between its `lock` marks */
-	struct request *running; /* from start to end */
-	bool stopped;            /* nothing goes on, or begins */
+	struct lock lock;            /* guards the rest, the groups, and what each request says is guarded */
+	struct request *running;     /* from start to end */
+	bool stopped;                /* nothing goes on, or begins */
 	struct s3_endpoint endpoint; /* of the region */
 	struct s3_learnt learnt;
 	int64_t sign_offset_ns; /* added to our clock in signatures */
@@ -125,12 +125,11 @@ struct request {
 	bool has_creds;
 	struct http_timer timer;
 	void *waiter;
-	/* lock: */
-	bool waiting;               /* for the timer */
-	bool flying;                /* the transfer is http's */
-	bool cancelled;             /* by itself */
-	struct request *next, **at; /* of the running ones */
-	/* :lock */
+	/* These five are guarded by the environment's lock. */
+	bool waiting;                              /* for the timer */
+	bool flying;                               /* the transfer is http's */
+	bool cancelled;                            /* by itself */
+	struct request *next, **at;                /* of the running ones */
 	bool skew_used, refresh_used, region_used; /* each once */
 	unsigned attempts;
 	int64_t creds_until_ns;

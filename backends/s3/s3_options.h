@@ -76,6 +76,7 @@ struct s3_options {
 	unsigned upload_concurrency; /* parts of one blob at once */
 	int64_t read_memory;         /* bytes that reads may keep, all together */
 	unsigned connections;        /* at once, all together */
+	bool http2;                  /* offered to servers with TLS; see session.c */
 	int64_t connect_timeout;     /* these four in ns */
 	int64_t first_byte_timeout;  /* from the request's last byte to the answer's first */
 	int64_t stall_timeout;       /* without a byte in either direction */

@@ -63,10 +63,17 @@ static int source_open(struct tiered *t, const struct digest *d, struct source *
 {
 	struct source s = { .users = 1 };
 
-	if (backend_open(t->fast, d, &s.fast, err) == 0)
-		*ret_size = s.fast->size;
-	else if (err->code != STOW_NOT_FOUND || fetch_open(t->fetches, d, &s.fetch, ret_size, err) < 0)
-		return -1;
+	for (unsigned i = 0; s.fast == NULL && s.fetch == NULL; i++) {
+		if (i == SOURCES_A_READ)
+			return stow_fail(err, STOW_UNAVAILABLE, "it comes and goes");
+		if (backend_open(t->fast, d, &s.fast, err) == 0)
+			*ret_size = s.fast->size;
+		else if (err->code != STOW_NOT_FOUND)
+			return -1;
+		else if (fetch_open(t->fetches, d, &s.fetch, ret_size, err) < 0 &&
+			 err->code != STOW_ALREADY_EXISTS)
+			return -1;
+	}
 	*ret_s = x_malloc(sizeof(s));
 	**ret_s = s;
 	return 0;

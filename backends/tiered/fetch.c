@@ -334,6 +334,8 @@ static int opened_locked(struct fetch *f, int64_t until_mono_ns, struct stow_err
 		return stow_fail(err, STOW_UNAVAILABLE, "the store is stopping");
 	if (f->state != FETCH_FAILED && f->opened)
 		return 0;
+	if (f->state == FETCH_GOOD)
+		return stow_fail(err, STOW_ALREADY_EXISTS, "it is here already");
 	if (!in_time)
 		return stow_fail(err, STOW_UNAVAILABLE, "the storages behind do not answer");
 	*err = f->err;

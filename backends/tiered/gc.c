@@ -193,8 +193,10 @@ static int wait_for_nodes(struct gc *g, const struct note_run *run, int64_t unti
 	for (;;) {
 		if (check_run(g, run, ret_same, err) < 0)
 			return -1;
-		if (!*ret_same)
+		if (!*ret_same) {
+			g->r.silent = 0;
 			return 0;
+		}
 		if (count_silent(g, run->run, &g->r.silent, err) < 0)
 			return -1;
 		if (g->r.silent == 0)
@@ -242,6 +244,7 @@ static int read_last(struct sweep *s, const struct note_run *run, bool *ret_whol
 	struct gc *g = s->g;
 
 	keyset_free(&s->held);
+	g->r.nodes = g->r.dead = 0;
 	*ret_whole = true;
 	if (gc_read_clock(g, err) < 0 || gc_list_nodes(g, "", err) < 0)
 		return -1;
@@ -250,6 +253,8 @@ static int read_last(struct sweep *s, const struct note_run *run, bool *ret_whol
 			return -1;
 		if (gc_read_node(g, &g->fleet.v[i], hold_marked, s, err) < 0 && err->code != STOW_NOT_FOUND)
 			return -1;
+		g->r.nodes += g->fleet.v[i].read;
+		g->r.dead += g->fleet.v[i].dead;
 		*ret_whole &= has_noted(&g->fleet.v[i], run->run);
 	}
 	return 0;

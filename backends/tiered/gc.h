@@ -20,6 +20,7 @@ struct gc_options {
 	bool dry_run;           /* says what would go */
 	int64_t wait_ns;        /* how long to wait for the nodes to take note of the marks, each time */
 	int64_t poll_ns;        /* how often to look whether they have; 0: every 2 s */
+	int64_t leftover_ns;    /* what a killed run has left is removed when it is older; 0: a day */
 	/* What happens, for people; one line each, no newline. May be NULL. */
 	void (*say)(void *arg, const char *line);
 	void *arg;

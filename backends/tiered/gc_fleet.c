@@ -156,7 +156,7 @@ int gc_list_nodes(struct gc *g, const char *run, struct stow_err *err)
 int gc_read_node(struct gc *g, struct gc_node *n, void (*visit)(void *arg, uint64_t key), void *arg,
 		 struct stow_err *err)
 {
-	CLEANUP(buf_free) struct buf text;
+	CLEANUP(buf_free) struct buf text = { 0 };
 
 	buf_init(&text, NOTE_LIMIT);
 	if (g->behind->note_get(g->o->bucket, n->name, &text, err) < 0 ||
@@ -173,7 +173,7 @@ int gc_read_node(struct gc *g, struct gc_node *n, void (*visit)(void *arg, uint6
 
 int gc_read_run(struct gc *g, struct note_run *ret_r, struct stow_err *err)
 {
-	CLEANUP(buf_free) struct buf text;
+	CLEANUP(buf_free) struct buf text = { 0 };
 	struct note_run run = { 0 };
 
 	buf_init(&text, NOTE_SMALL_LIMIT);
@@ -190,7 +190,7 @@ int gc_read_run(struct gc *g, struct note_run *ret_r, struct stow_err *err)
 int gc_read_marks(struct gc *g, const char *run, struct note_mark **ret_v, size_t *ret_n,
 		  struct stow_err *err)
 {
-	CLEANUP(buf_free) struct buf text;
+	CLEANUP(buf_free) struct buf text = { 0 };
 	char name[NOTE_NAME_SIZE];
 
 	note_name(name, NOTE_MARKS, run);
@@ -251,7 +251,7 @@ static int put_run(struct gc *g, const struct note_run *run, const struct buf *t
 int gc_make_run(struct gc *g, const struct note_mark *v, size_t n, struct stow_err *err)
 {
 	struct note_run run = { .time_ns = g->now_ns };
-	CLEANUP(buf_free) struct buf marks, text;
+	CLEANUP(buf_free) struct buf marks = { 0 }, text = { 0 };
 	char name[NOTE_NAME_SIZE];
 	struct stow_err other;
 
@@ -272,7 +272,7 @@ int gc_make_run(struct gc *g, const struct note_mark *v, size_t n, struct stow_e
 
 int gc_make_sweep(struct gc *g, const struct note_run *run, struct stow_err *err)
 {
-	CLEANUP(buf_free) struct buf text;
+	CLEANUP(buf_free) struct buf text = { 0 };
 	char name[NOTE_NAME_SIZE];
 
 	buf_init(&text, NOTE_SMALL_LIMIT);
@@ -316,7 +316,8 @@ static int leftover_listed(void *arg, const char *name, uint64_t size UNUSED, in
 
 static int tidy_runs(struct gc *g, const char *prefix, struct stow_err *err)
 {
-	struct leftovers l = { .before_ns = g->now_ns - LEFTOVER_NS };
+	int64_t age = g->o->leftover_ns > 0 ? g->o->leftover_ns : LEFTOVER_NS;
+	struct leftovers l = { .before_ns = g->now_ns - age };
 	struct note_run run;
 	int rc = g->behind->note_scan(g->o->bucket, prefix, leftover_listed, &l, err);
 

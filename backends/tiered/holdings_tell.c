@@ -157,7 +157,7 @@ static int look_at_own(struct holdings *h, struct stow_err *err)
 /* *ret_run is "" where there is none. */
 static int read_run(struct holdings *h, char ret_run[NOTE_RUN_MAX], struct stow_err *err)
 {
-	CLEANUP(buf_free) struct buf text;
+	CLEANUP(buf_free) struct buf text = { 0 };
 	struct note_run run = { 0 };
 
 	buf_init(&text, NOTE_SMALL_LIMIT);
@@ -174,7 +174,7 @@ static int read_run(struct holdings *h, char ret_run[NOTE_RUN_MAX], struct stow_
 static int read_marks(struct holdings *h, const char *run, struct keyset *to, struct stow_err *err)
 {
 	CLEANUP(freep) struct note_mark *v = NULL;
-	CLEANUP(buf_free) struct buf text;
+	CLEANUP(buf_free) struct buf text = { 0 };
 	char name[NOTE_NAME_SIZE];
 	size_t n;
 
@@ -192,8 +192,10 @@ static void end_run_locked(struct holdings *h)
 {
 	struct marks *m = holdings_run_locked(h);
 
-	if (m != NULL)
-		m->until_mono_ns = clock_mono_ns() + h->options.linger_ns;
+	if (m == NULL)
+		return;
+	m->until_mono_ns = clock_mono_ns() + h->options.linger_ns;
+	h->dirty = true; /* what was told for its sake alone */
 }
 
 static bool is_known_run(struct holdings *h, const char *run)
@@ -332,6 +334,7 @@ static int make_note(struct holdings *h, struct telling *t, bool last, struct st
 	host_name(note.host);
 	lock_take(&h->lock);
 	h->dirty = false;
+	h->telling = true;
 	run = holdings_run_locked(h);
 	for (int i = 0; i < 2; i++)
 		t->asked[i] = take_set(&h->asked[i]);
@@ -349,10 +352,13 @@ static int make_note(struct holdings *h, struct telling *t, bool last, struct st
 }
 
 /* What has no row yet goes on being told. */
-static void give_back_asked(struct holdings *h, const struct telling *t)
+static void give_back_asked(struct holdings *h, struct telling *t)
 {
 	LOCK_SCOPE(&h->lock);
 
+	keyset_add_all(&t->rowed, &h->gone, NULL);
+	keyset_free(&h->gone);
+	h->telling = false;
 	for (int i = 0; i < 2; i++)
 		keyset_add_all(&h->asked[i], &t->asked[i], &t->rowed);
 	if (clock_mono_ns() - h->asked_mono_ns < ASKED_NS)
@@ -437,23 +443,29 @@ static bool must_tell(struct holdings *h)
 	       clock_wall_ns() - h->told_wall_ns > h->options.grace_ns / RENEWALS;
 }
 
+/* Tells, if there is no note of this process; looks for a run; and tells, if there is something new. */
+static int tell_and_learn(struct holdings *h, bool *ret_due, struct stow_err *err)
+{
+	if ((!h->registered && tell(h, false, err) < 0) || learn_run(h, err) < 0)
+		return -1;
+	*ret_due = must_tell(h);
+	return 0;
+}
+
 int holdings_round(struct holdings *h, struct stow_err *err)
 {
-	if (!h->registered && look_at_own(h, err) < 0)
+	bool due;
+
+	if ((!h->registered && look_at_own(h, err) < 0) || tell_and_learn(h, &due, err) < 0)
 		return -1;
-	for (;;) {
-		if (!h->registered && tell(h, false, err) < 0)
-			return -1;
-		if (learn_run(h, err) < 0)
-			return -1;
-		if (!must_tell(h))
-			return 0;
-		/* It may have been removed since: then all begins anew. */
-		if (look_at_own(h, err) < 0)
-			return -1;
-		if (h->registered)
-			return tell(h, false, err);
-	}
+	if (!due)
+		return 0;
+	/* It may have been removed since: then all begins anew. */
+	if (look_at_own(h, err) < 0)
+		return -1;
+	if (!h->registered && tell_and_learn(h, &due, err) < 0)
+		return -1;
+	return due ? tell(h, false, err) : 0;
 }
 
 int holdings_tell_end(struct holdings *h, struct stow_err *err)

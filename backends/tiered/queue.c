@@ -45,7 +45,7 @@ static void give_back(struct queue *q, struct entry *e, bool over, int64_t due_n
 	if (e->again)
 		due_ns = clock_mono_ns();
 	e->cancelled = e->again = e->shut = false;
-	e->source_err = (struct stow_err){ 0 };
+	free(TAKE(e->source_err));
 	queue_defer_locked(q, e, due_ns);
 }
 
@@ -75,79 +75,96 @@ static void note_error_locked(struct queue *q, const struct entry *e, const stru
 	q->error_ns = clock_wall_ns();
 }
 
-static void brake_locked(struct queue *q, const struct stow_err *err)
-{
-	if (++q->failures < TIER_FAILURES)
-		return;
-	q->brake_ns = clock_mono_ns() + backoff_ns(q->failures - TIER_FAILURES + 1, BRAKE_MIN_NS);
-	if (q->braked)
-		return;
-	q->braked = true;
-	log_warn("storage takes no uploads: they wait", LOG_S("storage", q->o.tiers->v[0].name),
-		 LOG_S("reason", stow_code_name(err->code)), LOG_S("error", err->msg));
-}
+/* What is to be said when the lock has been given back: writing a line may take its time, and reads wait. */
+enum say { SAY_NOTHING, SAY_BRAKED, SAY_FREE, SAY_BLOB };
 
-static void unbrake_locked(struct queue *q)
+static void say(const struct queue *q, const struct entry *e, enum say what, const struct stow_err *err)
 {
-	q->failures = 0;
-	if (!q->braked)
-		return;
-	q->braked = false;
-	pthread_cond_broadcast(&q->change);
-	log_info("storage takes uploads again", LOG_S("storage", q->o.tiers->v[0].name));
-}
-
-static void complain_locked(struct entry *e, const struct stow_err *err)
-{
+	const char *storage = q->o.tiers->v[0].name, *reason = stow_code_name(err->code);
 	char text[DIGEST_STR_MAX];
 
-	if (e->complained)
+	switch (what) {
+	case SAY_NOTHING:
 		return;
-	e->complained = true;
-	digest_format(&e->digest, text);
-	log_warn("blob cannot be uploaded", LOG_S("digest", text), LOG_S("reason", stow_code_name(err->code)),
-		 LOG_S("error", err->msg));
+	case SAY_BRAKED:
+		log_warn("storage takes no uploads: they wait", LOG_S("storage", storage),
+			 LOG_S("reason", reason), LOG_S("error", err->msg));
+		return;
+	case SAY_FREE:
+		log_info("storage takes uploads again", LOG_S("storage", storage));
+		return;
+	case SAY_BLOB:
+		digest_format(&e->digest, text);
+		log_warn("blob cannot be uploaded", LOG_S("digest", text), LOG_S("reason", reason),
+			 LOG_S("error", err->msg));
+		return;
+	}
+}
+
+static enum say brake_locked(struct queue *q)
+{
+	bool braked = q->braked;
+
+	if (++q->failures < TIER_FAILURES)
+		return SAY_NOTHING;
+	q->brake_ns = clock_mono_ns() + backoff_ns(q->failures - TIER_FAILURES + 1, BRAKE_MIN_NS);
+	q->braked = true;
+	return braked ? SAY_NOTHING : SAY_BRAKED;
+}
+
+static enum say unbrake_locked(struct queue *q)
+{
+	bool braked = q->braked;
+
+	q->failures = 0;
+	q->braked = false;
+	return braked ? SAY_FREE : SAY_NOTHING;
+}
+
+/* It is tried again later. */
+static enum say put_off_locked(struct queue *q, struct entry *e, enum upload_end end,
+			       const struct stow_err *err, int64_t *ret_due_ns)
+{
+	enum say what = SAY_NOTHING;
+
+	if (end == END_FAILED) {
+		what = brake_locked(q);
+	} else if (end == END_BROKEN && !e->complained) {
+		e->complained = true;
+		what = SAY_BLOB;
+	}
+	note_error_locked(q, e, err);
+	*ret_due_ns = clock_mono_ns() + backoff_ns(++e->failed, BACKOFF_MIN_NS);
+	return what;
 }
 
 /* What follows from the end of an upload, but for the entry's place. *ret_due_ns: when it is tried again. */
-static void account(struct queue *q, struct entry *e, enum upload_end end, uint64_t size, bool trial,
-		    const struct stow_err *err, int64_t *ret_due_ns)
+static enum say account_locked(struct queue *q, struct entry *e, enum upload_end end, uint64_t size,
+			       const struct stow_err *err, int64_t *ret_due_ns)
 {
-	LOCK_SCOPE(&q->lock);
-
-	q->uploading--;
-	if (trial)
-		q->trying = false;
 	*ret_due_ns = clock_mono_ns();
 	switch (end) {
 	case END_SENT:
 		q->uploaded++;
 		q->uploaded_bytes += size;
 		q->error[0] = '\0';
-		unbrake_locked(q);
-		return;
+		return unbrake_locked(q);
 	case END_FOUND:
 		if (!q->braked)
 			q->error[0] = '\0';
-		return;
+		break;
 	case END_OVER:
 	case END_STOPPED:
-		return;
+		break;
 	case END_REFUSED:
 		*ret_due_ns += REFUSED_NS;
-		return;
-	case END_FAILED:
-		brake_locked(q, err);
-		break;
-	case END_BROKEN:
-		complain_locked(e, err);
 		break;
 	case END_AWAY:
-		break;
+	case END_FAILED:
+	case END_BROKEN:
+		return put_off_locked(q, e, end, err, ret_due_ns);
 	}
-	note_error_locked(q, e, err);
-	*ret_due_ns += backoff_ns(++e->failed, BACKOFF_MIN_NS);
-	pthread_cond_broadcast(&q->change);
+	return SAY_NOTHING;
 }
 
 /* --- the threads --- */
@@ -157,6 +174,8 @@ static bool may_begin_locked(struct queue *q, int64_t now, int64_t *ret_until_ns
 {
 	int64_t until = 0;
 
+	if (!q->walked)
+		return false; /* its end is a change */
 	if (!tier_usable(&q->o.tiers->v[0]))
 		until = now + AWAY_NS;
 	else if (q->braked && q->trying)
@@ -193,22 +212,22 @@ static struct entry *next_locked(struct queue *q, int64_t *ret_until_ns)
 /* The lock is held before and after, but not meanwhile. */
 static void walk_unlocked(struct queue *q)
 {
-	bool records = !q->records_seen;
+	bool first = !q->walked;
 	struct stow_err err;
+	int result;
 
 	q->walk_ns = INT64_MAX;
-	q->records_seen = true;
 	lock_release(&q->lock);
-	if (records && queue_walk_records(q, &err) < 0)
+	if (first && queue_walk_records(q, &err) < 0)
 		log_warn("cannot see what was sent before", LOG_S("error", err.msg));
-	if (queue_walk_pending(q, &err) == 0) {
-		lock_take(&q->lock);
-		return;
-	}
-	log_warn("cannot see which blobs are to be uploaded", LOG_S("error", err.msg));
+	result = queue_walk_pending(q, &err);
+	if (result < 0)
+		log_warn("cannot see which blobs are to be uploaded", LOG_S("error", err.msg));
 	lock_take(&q->lock);
-	if (q->walk_ns == INT64_MAX)
+	if (result < 0 && q->walk_ns == INT64_MAX)
 		q->walk_ns = clock_mono_ns() + WALK_AGAIN_NS;
+	q->walked = true;
+	pthread_cond_broadcast(&q->change);
 }
 
 static void upload_unlocked(struct queue *q, struct entry *e)
@@ -217,6 +236,7 @@ static void upload_unlocked(struct queue *q, struct entry *e)
 	struct stow_err err = { 0 };
 	enum upload_end end;
 	int64_t due_ns;
+	enum say what;
 	uint64_t size;
 	bool over;
 
@@ -226,7 +246,12 @@ static void upload_unlocked(struct queue *q, struct entry *e)
 	over = end == END_SENT || end == END_FOUND || end == END_OVER;
 	if (!over && end != END_REFUSED)
 		queue_send_close(q, e, false); /* it is taken up when its time comes */
-	account(q, e, end, size, trial, &err, &due_ns);
+	lock_take(&q->lock);
+	q->uploading--;
+	q->trying = q->trying && !trial;
+	what = account_locked(q, e, end, size, &err, &due_ns);
+	lock_release(&q->lock);
+	say(q, e, what, &err);
 	give_back(q, e, over, due_ns);
 	lock_take(&q->lock);
 }
@@ -263,7 +288,7 @@ struct queue *queue_new(const struct queue_options *o)
 	q->magic = QUEUE_MAGIC;
 	q->o = *o;
 	q->behind = o->tiers->v[0].backend;
-	q->walk_ns = 0;
+	q->max = QUEUE_ENTRIES;
 	lock_init(&q->lock, RANK_QUEUE);
 	lock_cond_init(&q->change);
 	return q;

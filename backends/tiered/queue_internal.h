@@ -43,9 +43,9 @@ struct entry {
 	/* The source of its bytes: sending.c's, under the lock. */
 	struct blob *blob; /* open in `fast`; lent to the readers */
 	unsigned readers;
-	bool shut;                  /* no read begins any more */
-	uint64_t charge;            /* bytes that reads may still cost (queue_options.bandwidth) */
-	struct stow_err source_err; /* of the first read that has failed here; code OK: none */
+	bool shut;                   /* no read begins any more */
+	uint64_t charge;             /* bytes that reads may still cost (queue_options.bandwidth) */
+	struct stow_err *source_err; /* of the first read that has failed here; NULL: none */
 };
 
 struct queue {
@@ -61,12 +61,13 @@ struct queue {
 	bool stopping;
 	struct entry *table[QUEUE_BUCKETS];
 	struct entry **heap; /* WAITING ones, by due_ns */
-	size_t n_heap, heap_cap, n;
+	size_t n_heap, heap_cap;
+	size_t n, max;       /* entries; QUEUE_ENTRIES, but for tests */
 	unsigned n_sendings; /* open, of WAITING ones */
 	unsigned uploading;
-	int64_t walk_ns;   /* monotonic: when the database is to be walked */
-	bool records_seen; /* what earlier processes have sent is known */
-	bool more;         /* there was no room for all that is pending */
+	int64_t walk_ns; /* monotonic: when the database is to be walked */
+	bool walked;     /* that has been done once: nothing is uploaded before */
+	bool more;       /* there was no room for all that is pending */
 
 	/* The brake. */
 	unsigned failures; /* of sendings, in a row */

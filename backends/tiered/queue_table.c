@@ -24,7 +24,7 @@ struct entry *queue_table_add_locked(struct queue *q, const struct digest *d, in
 {
 	struct entry **at = bucket_of(q, d), *e;
 
-	if (q->n >= QUEUE_ENTRIES) {
+	if (q->n >= q->max) {
 		q->more = true;
 		return NULL;
 	}
@@ -47,13 +47,14 @@ void queue_table_remove_locked(struct queue *q, struct entry *e)
 		at = &(*at)->next;
 	*at = e->next;
 	q->n--;
-	if (q->more && q->n < QUEUE_ENTRIES / 2) {
+	if (q->more && q->n < q->max / 2) {
 		q->more = false;
 		q->walk_ns = 0;
 	}
 	while (e->held > 0)
 		lock_wait(&q->lock, &q->change);
 	assert(e->sending == NULL && e->blob == NULL && e->readers == 0);
+	free(e->source_err);
 	free(e);
 }
 
@@ -132,13 +133,14 @@ void queue_hasten_locked(struct queue *q, struct entry *e, int64_t due_ns)
 struct entry *queue_add_locked(struct queue *q, const struct digest *d, int64_t created_ns)
 {
 	struct entry *e = queue_find_locked(q, d);
+	int64_t age = clock_wall_ns() - created_ns;
 
 	LOCK_ASSERT(&q->lock);
-	if (e == NULL) {
-		e = queue_table_add_locked(q, d, created_ns);
-		if (e != NULL)
-			queue_defer_locked(q, e, clock_mono_ns() - (clock_wall_ns() - created_ns));
-	}
+	if (e != NULL)
+		return e;
+	e = queue_table_add_locked(q, d, created_ns);
+	if (e != NULL) /* the wall clock may have been set back since */
+		queue_defer_locked(q, e, clock_mono_ns() - (age > 0 ? age : 0));
 	return e;
 }
 

@@ -112,8 +112,10 @@ static void end_read(struct entry *e, const struct stow_err *err)
 	struct queue *q = e->queue;
 	LOCK_SCOPE(&q->lock);
 
-	if (err != NULL && e->source_err.code == STOW_OK)
-		e->source_err = *err;
+	if (err != NULL && e->source_err == NULL) {
+		e->source_err = x_malloc(sizeof(*e->source_err));
+		*e->source_err = *err;
+	}
 	if (--e->readers == 0)
 		pthread_cond_broadcast(&q->change);
 }

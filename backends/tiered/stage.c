@@ -259,6 +259,8 @@ static int send_now(struct tiered *t, struct tiered_stage *ts, const struct dige
 
 	if (!tier_usable(tier))
 		return stow_fail(err, STOW_UNAVAILABLE, "%s is away, and commits wait for it", tier->name);
+	if (t->holdings != NULL && holdings_refused(t->holdings, d))
+		return stow_fail(err, STOW_UNAVAILABLE, "%s: the blob is being collected there", tier->name);
 	if (ts->sending == NULL && open_sending(t, ts, &hint, size, err) < 0)
 		return stow_wrap(err, "%s", tier->name);
 	if (send_ops(t)->send_finish(ts->sending, d, size, bad ? SENDING_REPLACE : 0, err) < 0) {

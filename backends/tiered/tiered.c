@@ -22,6 +22,13 @@ static bool refused(void *arg, const struct digest *d)
 	return t->holdings != NULL && holdings_refused(t->holdings, d);
 }
 
+static bool lookup_refused(void *arg, const struct digest *d)
+{
+	struct tiered *t = arg;
+
+	return t->holdings != NULL && holdings_would_refuse(t->holdings, d);
+}
+
 static bool cache_keep(void *arg, const struct digest *d)
 {
 	struct tiered *t = arg;
@@ -159,6 +166,7 @@ static int tiered_stat(struct backend *b, const struct digest *d, struct blob_st
 		       struct stow_err *err)
 {
 	struct tiered *t = tiered_from(b);
+	size_t at;
 
 	if (backend_stat(t->fast, d, ret_st, err) == 0)
 		return 0;
@@ -166,8 +174,13 @@ static int tiered_stat(struct backend *b, const struct digest *d, struct blob_st
 		return -1;
 	if (t->holdings != NULL)
 		holdings_await(t->holdings, clock_mono_ns() + t->info_timeout_ns);
-	if (lookup_find(t->lookup, d, ret_st, NULL, err) < 0)
+	if (lookup_find(t->lookup, d, ret_st, &at, err) < 0)
 		return -1;
+	/* From here on it counts as held: what says so is asked for what is there alone. */
+	if (at == 0 && refused(t, d)) {
+		lookup_forget(t->lookup, d);
+		return stow_fail(err, STOW_NOT_FOUND, "the blob is being collected");
+	}
 	ret_st->behind = true;
 	return 0;
 }
@@ -202,6 +215,7 @@ static int tiered_remove(struct backend *b, const struct digest *d, struct stow_
 	CLEANUP(claim_release) struct claim claim = { 0 };
 	struct tiered *t = tiered_from(b);
 	bool was_behind = false;
+	int result;
 
 	if (t->queue != NULL)
 		queue_cancel(t->queue, d);
@@ -212,12 +226,13 @@ static int tiered_remove(struct backend *b, const struct digest *d, struct stow_
 		if (!was_behind && err->code != STOW_NOT_FOUND)
 			return -1;
 	}
-	if (t->holdings != NULL)
-		holdings_changed(t->holdings);
 	claim_take(&t->claims, &claim, d);
-	if (tiered_drop_fast(t, d, err) == 0)
-		return 0;
-	return was_behind && err->code == STOW_NOT_FOUND ? 0 : -1;
+	result = tiered_drop_fast(t, d, err);
+	if (result < 0 && err->code != STOW_NOT_FOUND)
+		return -1;
+	if (t->holdings != NULL)
+		holdings_gone(t->holdings, d);
+	return was_behind ? 0 : result;
 }
 
 static int tiered_scan(struct backend *b, backend_blob_visit *visit, void *arg, struct stow_err *err)
@@ -230,13 +245,17 @@ static void tiered_recorded(struct backend *b, const struct digest *d, bool comm
 	struct tiered *t = tiered_from(b);
 	struct stow_err err;
 	struct blob_stat st;
+	bool here;
 
 	if (t->meta == NULL) /* of a store that was not started: the next process finds it pending */
 		return;
 	if (t->holdings != NULL)
 		holdings_changed(t->holdings);
+	here = !commit && backend_stat(t->fast, d, &st, &err) == 0;
+	if (here)
+		cache_added(t->cache, st.size); /* it was put there without our doing */
 	if (!commit && meta_remote_get(t->meta, d, NULL, &err) == 0) {
-		if (backend_stat(t->fast, d, &st, &err) < 0)
+		if (!here)
 			fetch_prefetch(t->fetches, d);
 		return;
 	}
@@ -317,7 +336,7 @@ static void make_parts(struct tiered *t, const struct tiered_options *o)
 {
 	tiers_init(&t->tiers, o->behind, o->names, o->n_behind, o->writable);
 	tiers_on_return(&t->tiers, behind_is_back, t);
-	t->lookup = lookup_new(&t->tiers, o->info_timeout_ns, refused, t);
+	t->lookup = lookup_new(&t->tiers, o->info_timeout_ns, lookup_refused, t);
 	t->cache = cache_new(&(struct cache_options){
 		.fast = o->fast,
 		.max_size = o->max_size,

@@ -5,10 +5,12 @@
  *   stage.c     stages: one of `fast`, and a sending beside it
  *   tier.c      the storages behind, and their circuits
  *   lookup.c    who behind has a blob
- *   queue.c     uploads after COMMIT (upload.c: one of them)
- *   fetch.c     what comes from behind, for readers and ahead of them; manifest.c: whose children are looked
- * up cache.c     how much may stay here holdings.c  what this node tells the fleet; gc.c: what is removed for
- * the fleet
+ *   queue.c     uploads after COMMIT; queue_internal.h has its other files
+ *   fetch.c     what comes from behind, for readers and ahead of them
+ *   manifest.c  whose children are looked up ahead
+ *   cache.c     how much may stay here
+ *   holdings.c  what this node tells the fleet
+ *   gc.c        what is removed for the fleet
  *
  * Calls go one way: tiered, stage -> queue, fetch -> cache, lookup, holdings -> tier; back by the callbacks
  * that each part's header has. No lock is held across any of them. */

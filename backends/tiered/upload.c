@@ -144,9 +144,9 @@ static enum upload_end judge(struct queue *q, struct entry *e, struct stow_err *
 	if (is_stopped(q, e))
 		return END_STOPPED;
 	LOCK_SCOPE(&q->lock);
-	if (e->source_err.code == STOW_OK)
+	if (e->source_err == NULL)
 		return END_FAILED;
-	*err = e->source_err;
+	*err = *e->source_err;
 	return END_BROKEN;
 }
 

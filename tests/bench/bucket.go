@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -21,8 +22,7 @@ const (
 	bucketMemory = 8 * gib // of the gateway, which would block if it were full; what is deleted goes seconds later
 )
 
-// A bucket is in a gateway of our own, in memory, and what reaches it: Stowage, with nothing local but its staging
-// area on tmpfs, and other clients.
+// A bucket is in a gateway of our own, in memory, and what reaches it: Stowage and other clients.
 type bucket struct {
 	b       *bench
 	gateway *gateway.Gateway
@@ -35,6 +35,8 @@ type bucket struct {
 type remote struct {
 	server *server
 	store  content.Store
+	config string // its file
+	prefix string // in the bucket, its own
 }
 
 // bucket starts the gateway, the first time.
@@ -59,7 +61,7 @@ func (b *bench) bucket() (*bucket, error) {
 
 func (u *bucket) close() {
 	for _, c := range u.proxies {
-		c.Process.Signal(syscall.SIGTERM)
+		c.Process.Kill() // it has nothing to lose, and may be stopped
 		c.Wait()
 	}
 	if err := u.gateway.Stop(); err != nil {
@@ -67,30 +69,69 @@ func (u *bucket) close() {
 	}
 }
 
-// stowage starts one on the bucket, below a prefix of its own. All of its options have their defaults.
+// The rest of a configuration, whose last table is [remote.s3]. All options have their defaults but one: the
+// benchmark's disk is as full as it happens to be, and nothing shall be dropped for that.
+const (
+	directly = "[remote]\ntype = \"s3\"\nmode = \"direct\"\n" // nothing local but the staging area
+	tiered   = "[local]\nmin_free = \"0\"\n[remote]\ntype = \"s3\"\n"
+)
+
+func (u *bucket) tables(mode, endpoint string) string {
+	return mode + fmt.Sprintf("[remote.s3]\nendpoint = %q\nbucket = %q\nregion = %q\naccess_key = %q\nsecret_key = %q\n",
+		endpoint, bucketName, u.gateway.Region, u.gateway.AccessKey, u.gateway.SecretKey)
+}
+
+// stowage starts one on the bucket and on nothing else, below a prefix of its own.
 func (u *bucket) stowage(name, endpoint string) (*remote, error) {
-	root, config := filepath.Join(u.b.tmpfs, "s3-"+name), filepath.Join(u.b.tmpfs, "s3-"+name+".toml")
-	text := fmt.Sprintf("root = %q\n[remote]\ntype = \"s3\"\n[remote.s3]\nendpoint = %q\nbucket = %q\nprefix = %q\n"+
-		"region = %q\naccess_key = %q\nsecret_key = %q\n",
-		root, endpoint, bucketName, name, u.gateway.Region, u.gateway.AccessKey, u.gateway.SecretKey)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		return nil, err
+	return u.started(u.remote(name, filepath.Join(u.b.tmpfs, "s3-"+name), directly, endpoint))
+}
+
+// node starts one with local bytes in root before the bucket.
+func (u *bucket) node(name, root, endpoint string) (*remote, error) {
+	return u.started(u.remote(name, root, tiered, endpoint))
+}
+
+// remote is one that is not started yet.
+func (u *bucket) remote(name, root, mode, endpoint string) (*remote, error) {
+	r := &remote{
+		server: &server{
+			name: "stowage on a bucket", socket: filepath.Join(u.b.tmpfs, "s3-"+name+".sock"),
+			log: filepath.Join(u.b.tmpfs, "s3-"+name+".log"),
+		},
+		config: filepath.Join(u.b.tmpfs, "s3-"+name+".toml"), prefix: name,
 	}
-	s := &server{
-		name: "stowage on a bucket", socket: filepath.Join(u.b.tmpfs, "s3-"+name+".sock"),
-		log: filepath.Join(u.b.tmpfs, "s3-"+name+".log"),
+	text := fmt.Sprintf("root = %q\n%sprefix = %q\n", root, u.tables(mode, endpoint), r.prefix)
+	r.server.argv = []string{u.b.stowage, "serve", "--config", r.config, "--address", r.server.socket}
+	u.b.extra = append(u.b.extra, r.server)
+	return r, os.WriteFile(r.config, []byte(text), 0o600)
+}
+
+func (u *bucket) started(r *remote, err error) (*remote, error) {
+	if err == nil {
+		err = r.server.start(u.b.ctx)
 	}
-	s.argv = []string{u.b.stowage, "serve", "--config", config, "--address", s.socket}
-	u.b.extra = append(u.b.extra, s)
-	if err := s.start(u.b.ctx); err != nil {
-		return nil, err
+	if err == nil {
+		r.store, err = r.server.store()
 	}
-	cs, err := s.store()
-	return &remote{s, cs}, err
+	return r, err
+}
+
+// tell is Stowage's command line, and what it prints.
+func (r *remote) tell(ctx context.Context, command string, args ...string) ([]byte, error) {
+	args = append([]string{command, "--config", r.config, "--address", r.server.socket}, args...)
+	cmd := exec.CommandContext(ctx, r.server.argv[0], args...)
+	cmd.Env = plainEnvironment()
+	var complaint bytes.Buffer
+	cmd.Stderr = &complaint
+	out, err := cmd.Output()
+	if err != nil {
+		err = fmt.Errorf("stowage %s: %w: %s", command, err, complaint.Bytes())
+	}
+	return out, err
 }
 
 // proxy starts a fault proxy before the gateway that does nothing but delay, by so much in each direction, and
-// returns its URL.
+// returns its URL. It is the last of u.proxies.
 func (u *bucket) proxy(each time.Duration) (string, error) {
 	cmd := exec.Command(u.b.s3server, "faults", "-upstream", u.gateway.Endpoint)
 	cmd.Stderr = os.Stderr
@@ -150,12 +191,7 @@ func (u *bucket) curlDelete(key string) error {
 func (u *bucket) awsCopy(from, to string) (time.Duration, error) {
 	g := u.gateway
 	cmd := exec.CommandContext(u.b.ctx, u.b.aws, "--endpoint-url", g.Endpoint, "s3", "cp", "--only-show-errors", from, to)
-	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, "AWS_") {
-			cmd.Env = append(cmd.Env, v)
-		}
-	}
-	cmd.Env = append(cmd.Env, "AWS_ACCESS_KEY_ID="+g.AccessKey, "AWS_SECRET_ACCESS_KEY="+g.SecretKey,
+	cmd.Env = append(plainEnvironment(), "AWS_ACCESS_KEY_ID="+g.AccessKey, "AWS_SECRET_ACCESS_KEY="+g.SecretKey,
 		"AWS_DEFAULT_REGION="+g.Region, "AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null",
 		"AWS_EC2_METADATA_DISABLED=true")
 	return u.timed(cmd)

@@ -1,17 +1,24 @@
 #!/usr/bin/env bash
-# e2e.sh RUNS DIR ROUNDS MB GOPROXY: the end-to-end rows of the benchmark. A private registry with an image of
-# MB megabytes is on the tmpfs RUNS; a private containerd, fresh for each measurement, keeps its blobs
-# and snapshots below DIR: with Stowage, with GOPROXY, and with its built-in store.
+# e2e.sh RUNS DIR ROUNDS MB GOPROXY [CONFIG ENDPOINT BUCKET]: the end-to-end rows of the benchmark. A private
+# registry with an image of MB megabytes is on the tmpfs RUNS; a private containerd, fresh for each measurement,
+# keeps its blobs and snapshots below DIR: with Stowage, with GOPROXY, and with its built-in store.
+#
+# With a bucket it is two nodes of a fleet in turn, each with nothing of its own at first: one that finds nothing in
+# the bucket, beside Stowage without a bucket (`local`), and one that finds everything there, beside the built-in
+# store. CONFIG is of a Stowage on the bucket, but for its root, and for its prefix, which follows at the end.
 #
 # Prints a line for each measurement, as "pull stowage 1.234", and nothing else. bench runs it.
 set -euo pipefail
-RUNS=$1 DIR=$2 ROUNDS=$3 MB=$4 GOPROXY=$5
+RUNS=$1 DIR=$2 ROUNDS=$3 MB=$4 GOPROXY=$5 CONFIG=${6:-} RGW_ENDPOINT=${7:-} BUCKET=${8:-}
 export RUNS
 here=$(dirname "${BASH_SOURCE[0]}")
 # shellcheck source=scripts/lib.sh
 . "$here/../../scripts/lib.sh"
 # shellcheck source=scripts/images.sh
 . "$here/../../scripts/images.sh"
+# shellcheck source=tests/s3/rgw.sh
+. "$here/../s3/rgw.sh"
+RGW_CA=
 
 # What is measured must not share a disk's queue with our own output, and must not name our socket's store.
 eval "stock_$(declare -f containerd_config)"
@@ -32,7 +39,7 @@ clean_end() {
 trap clean_end EXIT
 trap 'exit 130' INT TERM
 
-# node_begin WHO: a server, if there is one, and a containerd, on empty directories.
+# node_begin WHO: a server, if there is one, and a containerd, on empty directories. `fleet` is on the bucket.
 node_begin() {
 	WHO=$1
 	run_begin
@@ -41,8 +48,14 @@ node_begin() {
 	mkdir -p "$NODE_DATA"/{store,containerd}
 	ln -s "$NODE_DATA/store" "$RUN/store"
 	ln -s "$NODE_DATA/containerd" "$RUN/containerd"
+	DAEMON_FLAGS=()
 	case $WHO in
-	stowage) stowage_start ;;
+	stowage | local) stowage_start ;;
+	fleet)
+		{ echo "root = \"$RUN/store\"" && cat "$CONFIG" && echo "prefix = \"$PREFIX\""; } >"$RUN/stowage.toml"
+		DAEMON_FLAGS=(--config "$RUN/stowage.toml")
+		stowage_start
+		;;
 	go-proxy)
 		spawn stowage "$GOPROXY" "$RUN/store" "$RUN/stowage.sock"
 		retry 20 stowage_up || die "go-proxy does not start: $(tail -n 5 "$RUN/stowage.log")"
@@ -80,6 +93,68 @@ layers_there() {
 	((n == LAYERS)) || die "$WHO: $n large blobs in $root instead of $LAYERS"
 }
 
+# The blobs that the registry was asked for, so far.
+asked_for() { grep -F 'msg="response completed"' "$REGISTRY_RUN/registry.log" | grep -cE 'http.request.method=GET .*/blobs/' || true; }
+
+# pull NAME WHO
+pull() {
+	timed "$1" "$2" pctr images pull --plain-http "$REGISTRY/bench:latest"
+	layers_there
+}
+
+# store_rounds: without a bucket.
+store_rounds() {
+	local round who
+	for ((round = 0; round < ROUNDS; round++)); do
+		for who in stowage go-proxy built-in; do
+			node_begin "$who"
+			timed fetch "$who" pctr content fetch --plain-http "$REGISTRY/bench:latest"
+			layers_there
+			node_end
+			node_begin "$who"
+			pull pull "$who"
+			node_end
+		done
+	done
+}
+
+# fleet_rounds: each below a prefix of its own.
+fleet_rounds() {
+	local round asked
+	for ((round = 0; round < ROUNDS; round++)); do
+		PREFIX=$(basename "$REGISTRY_RUN")-$round
+		node_begin local
+		pull first local
+		node_end
+
+		node_begin fleet
+		pull first stowage
+		plain_env
+		timed flush stowage "${PLAIN[@]}" "$STOWAGE_BIN" flush --config "$RUN/stowage.toml" \
+			--address "$RUN/stowage.sock" --timeout 2m
+		node_end
+
+		node_begin built-in
+		pull second built-in
+		node_end
+
+		asked=$(asked_for)
+		node_begin fleet
+		pull second stowage
+		(($(asked_for) == asked)) || die "the second node has asked the registry for blobs"
+		node_end
+		bucket_empty
+	done
+}
+
+# bucket_empty: what is below the prefix; the gateway has only so much memory.
+bucket_empty() {
+	local key
+	rgw_names Key "$BUCKET" "list-type=2&prefix=$PREFIX%2F" | while read -r key; do
+		rgw_curl --request DELETE "$RGW_ENDPOINT/$BUCKET/$key"
+	done
+}
+
 run_begin
 REGISTRY_RUN=$RUN
 registry_start
@@ -92,15 +167,4 @@ rm -rf "$RUN/images"
 mkdir -p "$DIR"
 choose_snapshotter
 
-for ((round = 0; round < ROUNDS; round++)); do
-	for who in stowage go-proxy built-in; do
-		node_begin "$who"
-		timed fetch "$who" pctr content fetch --plain-http "$REGISTRY/bench:latest"
-		layers_there
-		node_end
-		node_begin "$who"
-		timed pull "$who" pctr images pull --plain-http "$REGISTRY/bench:latest"
-		layers_there
-		node_end
-	done
-done
+if [[ -n $CONFIG ]]; then fleet_rounds; else store_rounds; fi

@@ -20,7 +20,7 @@ const (
 	gib = 1 << 30
 )
 
-const lastRow = 16
+const lastRow = 21
 
 type options struct {
 	rows    map[int]bool // nil for all
@@ -39,7 +39,7 @@ func (o *options) parse() error {
 	var rows string
 	flag.StringVar(&rows, "rows", "", "which `rows` to measure, as 1,4,9; all if empty")
 	flag.BoolVar(&o.quick, "quick", false, "smaller blobs and 3 rounds")
-	flag.BoolVar(&o.million, "million", false, "also start on 1 000 000 blobs")
+	flag.BoolVar(&o.million, "million", false, "also start on 1 000 000 blobs (rows 8 and 21)")
 	flag.IntVar(&o.rounds, "rounds", 0, "`rounds` of each measurement; 5, or 3 with -quick")
 	flag.StringVar(&o.tmpfs, "tmpfs", "", "an empty `directory` on a tmpfs")
 	flag.StringVar(&o.disk, "disk", "", "an empty `directory` on a disk")
@@ -129,6 +129,10 @@ func run(ctx context.Context, o *options) error {
 		{[]int{13, 14}, b.readsFromBucket},
 		{[]int{15}, b.uploadMemory},
 		{[]int{16}, b.farBucket},
+		{[]int{17, 18}, b.pullsOfFleet},
+		{[]int{19}, b.infosOfNobodys},
+		{[]int{20}, b.commitsOfFleet},
+		{[]int{21}, b.manyOfFleet},
 	} {
 		if !o.wants(step.rows...) {
 			continue

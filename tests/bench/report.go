@@ -112,7 +112,8 @@ type part struct {
 
 var parts = []part{
 	{1, 11, everybody, []string{builtIn, goProxy}, true},
-	{12, lastRow, []string{stowage, localStore, plainCurl, awsCLI, near}, []string{curlAndLocal, awsCLI, localStore, near}, false},
+	{12, 16, []string{stowage, localStore, plainCurl, awsCLI, near}, []string{curlAndLocal, awsCLI, localStore, near}, false},
+	{17, lastRow, []string{stowage, localStore, builtIn, plainHEAD}, []string{localStore, builtIn}, false},
 }
 
 func (p *part) of(all []*metric) (mine []*metric) {
@@ -214,8 +215,9 @@ func (b *bench) footing(out *strings.Builder) {
 	fmt.Fprintf(out, "%s: containerd's local store behind containerd's content service; %s: the same store in process;\n", goProxy, builtIn)
 	fmt.Fprintf(out, "%s: a server that does nothing but answer: what the client and the kernel leave.\n", floor)
 	fmt.Fprintf(out, "COMMIT is measured with the STAT before it, as containerd holds its metadata lock over both.\n")
-	fmt.Fprintf(out, "On S3, %s is Stowage's local store on tmpfs, and %s is the rate of a plain request and then\n", localStore, curlAndLocal)
+	fmt.Fprintf(out, "%s is Stowage's local store alone; on S3 it is on tmpfs, and %s is the rate of a plain request and then\n", localStore, curlAndLocal)
 	fmt.Fprintf(out, "the same from or into that store; %g of it is %g × the time. Latency is a round trip's.\n", 1/sumAtMost, sumAtMost)
+	fmt.Fprintf(out, "From row 17 on Stowage has local bytes before the bucket, and %s is a signed request for an object that is not there.\n", plainHEAD)
 }
 
 // --- the short table, for a README ---

@@ -110,30 +110,36 @@ func (b *bench) load(cs content.Store, each int, size int64) error {
 
 // endToEnd is row 11: a script runs real containerds and prints one line for each measurement.
 func (b *bench) endToEnd() error {
-	size := 500
-	if b.quick {
-		size = 200
-	}
+	size := b.imageSize()
 	for _, where := range b.placesFor(11) {
-		start := time.Now()
 		fetch := b.metric(11, fmt.Sprintf("ctr content fetch, %d MB", size), where, "s", lessIsBetter).
 			target(goProxy, 0.6).target(builtIn, 1.05)
 		pull := b.metric(11, fmt.Sprintf("ctr images pull, %d MB", size), where, "s", lessIsBetter).
 			target(goProxy, 0.7).target(builtIn, 1.3)
-		rounds := b.options.rounds
-		if where == onDisk && rounds > 3 {
-			rounds = 3
-		}
-		if err := b.runEndToEnd(where, size, rounds, map[string]*metric{"fetch": fetch, "pull": pull}); err != nil {
+		if err := b.runEndToEnd(where, map[string]*metric{"fetch": fetch, "pull": pull}, b.goproxy); err != nil {
 			return err
 		}
-		fmt.Fprintf(os.Stderr, "  end to end, %s: %.0f s\n", where, time.Since(start).Seconds())
 	}
 	return nil
 }
 
-func (b *bench) runEndToEnd(where string, size, rounds int, into map[string]*metric) error {
-	cmd := exec.Command(b.e2e, b.tmpfs, b.dirOf(where), strconv.Itoa(rounds), strconv.Itoa(size), b.goproxy)
+// imageSize is that of the images, in MB.
+func (b *bench) imageSize() int {
+	if b.quick {
+		return 200
+	}
+	return 500
+}
+
+// runEndToEnd runs the script with its last arguments.
+func (b *bench) runEndToEnd(where string, into map[string]*metric, args ...string) error {
+	start := time.Now()
+	rounds := b.options.rounds
+	if where == onDisk && rounds > 3 {
+		rounds = 3
+	}
+	args = append([]string{b.tmpfs, b.dirOf(where), strconv.Itoa(rounds), strconv.Itoa(b.imageSize())}, args...)
+	cmd := exec.Command(b.e2e, args...)
 	cmd.Env = append(os.Environ(), "STOWAGE_BIN="+b.stowage)
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
@@ -169,5 +175,6 @@ func (b *bench) runEndToEnd(where string, size, rounds int, into map[string]*met
 	if err := cmd.Wait(); err != nil {
 		return fmt.Errorf("end to end: %w", err)
 	}
+	fmt.Fprintf(os.Stderr, "  end to end, %s: %.0f s\n", where, time.Since(start).Seconds())
 	return nil
 }

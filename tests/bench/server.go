@@ -43,12 +43,7 @@ func (s *server) start(ctx context.Context) error {
 	defer log.Close()
 	s.cmd = exec.Command(s.argv[0], s.argv[1:]...)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
-	// STOWAGE_... and AWS_... are configuration to the daemon: the user's do not belong into a benchmark.
-	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, "STOWAGE_") && !strings.HasPrefix(v, "AWS_") {
-			s.cmd.Env = append(s.cmd.Env, v)
-		}
-	}
+	s.cmd.Env = plainEnvironment()
 	// An interrupt from the terminal is for us alone; and nothing that we started outlives us.
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := s.cmd.Start(); err != nil {
@@ -61,6 +56,17 @@ func (s *server) start(ctx context.Context) error {
 		close(exited)
 	}(s.cmd)
 	return s.await(ctx)
+}
+
+// plainEnvironment is without STOWAGE_... and AWS_..., which are configuration to Stowage and to others: the
+// user's do not belong into a benchmark.
+func plainEnvironment() (env []string) {
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "STOWAGE_") && !strings.HasPrefix(v, "AWS_") {
+			env = append(env, v)
+		}
+	}
+	return env
 }
 
 func (s *server) await(ctx context.Context) error {

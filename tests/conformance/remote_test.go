@@ -17,9 +17,17 @@ import (
 )
 
 // The same tests run over a bucket where S3_ENDPOINT is set (tests/suite/s3.sh sets it, with S3_BUCKET,
-// S3_REGION, S3_CA and AWS_...): every root has a prefix of its own there, and nothing but stages on the disk.
+// S3_REGION, S3_CA and AWS_...): every root has a prefix of its own there. The disk has nothing but stages, unless
+// S3_MODE is tiered: then the bytes are on the disk, and come into the bucket afterwards.
 
 func remote() bool { return os.Getenv("S3_ENDPOINT") != "" }
+
+func remoteMode() string {
+	if m := os.Getenv("S3_MODE"); m != "" {
+		return m
+	}
+	return "direct"
+}
 
 // localOnly skips a test that looks for blobs on the disk, or puts them there.
 func localOnly(t *testing.T, why string) {
@@ -40,6 +48,7 @@ func remoteEnvironment(root string) []string {
 	}
 	return []string{
 		"STOWAGE_REMOTE_TYPE=s3",
+		"STOWAGE_REMOTE_MODE=" + remoteMode(),
 		"STOWAGE_REMOTE_S3_ENDPOINT=" + os.Getenv("S3_ENDPOINT"),
 		"STOWAGE_REMOTE_S3_REGION=" + os.Getenv("S3_REGION"),
 		"STOWAGE_REMOTE_S3_BUCKET=" + os.Getenv("S3_BUCKET"),

@@ -61,6 +61,7 @@ func newBucket(t *testing.T) *bucket {
 func bucketEnvironment(endpoint string, more ...string) []string {
 	return append([]string{
 		"STOWAGE_REMOTE_TYPE=s3",
+		"STOWAGE_REMOTE_MODE=direct",
 		"STOWAGE_REMOTE_S3_ENDPOINT=" + endpoint,
 		"STOWAGE_REMOTE_S3_REGION=us-east-1",
 		"STOWAGE_REMOTE_S3_BUCKET=" + bucketName,

@@ -31,6 +31,7 @@ s3)
 			root = "$RUN/store"
 			[remote]
 			type = "s3"
+			mode = "direct"
 			[remote.s3]
 			endpoint = "$1"
 			bucket = "$BUCKET"
@@ -53,11 +54,9 @@ s3)
 
 	stored() { rgw_curl --head --output /dev/null "$(blob_url "$1")" 2>/dev/null; }
 
-	# bucket_names ELEMENT QUERY: an element's texts, one a line, in the answer to a list of at most 1000.
-	bucket_names() { rgw_curl "$RGW_ENDPOINT/$BUCKET?$2" | grep -o "<$1>[^<]*" | sed "s|<$1>||" || true; }
-	stored_count() { bucket_names Key "list-type=2&prefix=$PREFIX%2Fblobs%2F" | wc -l; }
+	stored_count() { rgw_names Key "$BUCKET" "list-type=2&prefix=$PREFIX%2Fblobs%2F" | wc -l; }
 	# Uploads that were begun and neither completed nor aborted.
-	open_uploads() { bucket_names UploadId 'uploads='; }
+	open_uploads() { rgw_names UploadId "$BUCKET" 'uploads='; }
 	;;
 *) die "STOWAGE_E2E_STORE must be local or s3, not $STOWAGE_E2E_STORE" ;;
 esac

@@ -63,6 +63,9 @@ rgw_curl() {
 		--header 'x-amz-content-sha256: UNSIGNED-PAYLOAD' "$@"
 }
 
+# rgw_names ELEMENT BUCKET QUERY: an element's texts, one a line, in the answer to a list, which has at most 1000.
+rgw_names() { rgw_curl "$RGW_ENDPOINT/$2?$3" | grep -o "<$1>[^<]*" | sed "s|<$1>||" || true; }
+
 # rgw_admin ARGS...: radosgw-admin, for quotas and users.
 rgw_admin() { timeout 60 "${RGW_RUN[@]}" "$RGW_BIN/radosgw-admin" -c "$RGW_DIR/ceph.conf" -n client.rgw.a "$@"; }
 

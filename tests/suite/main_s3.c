@@ -1,6 +1,6 @@
 /* The suite for the S3 backend, on a bucket of the server that the environment names: S3_ENDPOINT,
- * S3_BUCKET, S3_REGION, S3_CA (PEM; none: unset), AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Every case
- * has a prefix of its own, and leaves its blobs there. */
+ * S3_BUCKET, S3_REGION, S3_CA (PEM; none: unset), S3_HTTP ("HTTP/2.0" is offered), AWS_ACCESS_KEY_ID and
+ * AWS_SECRET_ACCESS_KEY. Every case has a prefix of its own, and leaves its blobs there. */
 #include "backends/s3/s3.h"
 #include "content/base/clock.h"
 #include "content/base/mem.h"
@@ -55,6 +55,7 @@ static int make(const char *dir, struct backend **ret, struct stow_err *err)
 	};
 
 	(void)snprintf(prefix, sizeof(prefix), "suite/%d-%u", (int)getpid(), n++);
+	o.http2 = strcmp(of_environment("S3_HTTP"), "HTTP/2.0") == 0;
 	if (strcmp(of_environment("S3_CHECKSUMS"), "when_supported") == 0)
 		o.checksums = S3_CHECKSUMS_WHEN_SUPPORTED;
 	return s3_new(&o, dir, ret, err);

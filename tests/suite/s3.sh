@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # s3.sh SERVER PROGRAM [ARGS...]: starts an S3 server for PROGRAM, tells it by its environment where it is
-# (S3_ENDPOINT, S3_BUCKET, S3_REGION, S3_CA, AWS_...), and ends it afterwards. SERVER is
+# (S3_ENDPOINT, S3_BUCKET, S3_REGION, S3_CA, S3_HTTP, AWS_...), and ends it afterwards. SERVER is
 #
 #   strict        our own, over http
-#   strict-tls    the same over https, with a CA of its own
+#   strict-tls    the same over https, with a CA of its own; all requests must come by HTTP/1.1
+#   strict-h2     the same, but by HTTP/2
 #   rgw           a Ceph gateway, over http
 #   rgw-tls       the same over https
 #
@@ -52,12 +53,20 @@ shift
 trap run_end EXIT
 trap 'exit 143' INT TERM HUP
 run_begin
-export S3_BUCKET=layers S3_CA=
+export S3_BUCKET=layers S3_CA='' S3_HTTP=HTTP/1.1
 case $server in
 strict) strict ;;
 strict-tls) strict --tls ;;
+strict-h2)
+	strict --tls
+	S3_HTTP=HTTP/2.0
+	;;
 rgw) rgw ;;
 rgw-tls) rgw --tls ;;
 *) die "what is $server?" ;;
 esac
 "$@"
+if [[ $server == strict* ]]; then
+	spoken=$(server_log "$S3_CONTROL" .proto | sort -u)
+	[[ $spoken == "$S3_HTTP" ]] || die "the server was spoken to by $spoken, not by $S3_HTTP"
+fi

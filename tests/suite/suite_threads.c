@@ -85,7 +85,7 @@ static void read_if_there(struct traffic *t, const struct digest *d, uint8_t *to
 		thread_check(got == SIZE && filled(to, SIZE, 1));
 		atomic_fetch_add(&t->reads, 1);
 	} else {
-		thread_check(t->b->remote && err.code == STOW_NOT_FOUND);
+		thread_check((t->b->remote || t->b->tiered) && err.code == STOW_NOT_FOUND);
 	}
 	blob_close(blob);
 }

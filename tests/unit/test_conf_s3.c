@@ -38,6 +38,7 @@ static void defaults(void **state)
 	assert_int_equal(c->remote.s3.sse, CONF_S3_SSE_BUCKET);
 	assert_int_equal(c->remote.s3.checksums, CONF_S3_CHECKSUMS_WHEN_REQUIRED);
 	assert_false(c->remote.s3.dual_stack || c->remote.s3.fips || c->remote.s3.accelerate);
+	assert_false(c->remote.s3.http2);
 	assert_false(c->remote.s3.request_payer);
 	assert_int_equal(c->remote.s3.small_blob, 8 << 20);
 	assert_int_equal(c->remote.s3.part_size, 16 << 20);

@@ -217,12 +217,11 @@ static int every_place(enum fault_op op, enum stow_code code)
 
 static void every_call_fails_once(void **state UNUSED)
 {
-	for (int op = 0; op < FAULT_OP_COUNT; op++) {
+	/* STAGE_SCAN is the opening's alone, see below; what follows it is a tiered backend's. */
+	for (int op = 0; op < FAULT_STAGE_SCAN; op++) {
 		int places = every_place((enum fault_op)op, STOW_INTERNAL);
 
-		/* STAGE_SCAN is the opening's alone, see below. */
-		if (op != FAULT_STAGE_SCAN)
-			assert_true(places > 0);
+		assert_true(places > 0);
 		print_message("operation %d: %d places\n", op, places);
 	}
 }
