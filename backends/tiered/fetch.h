@@ -64,8 +64,8 @@ void fetches_stop(struct fetches *f);
 void fetches_free(struct fetches *f); /* no reader is open; NULL is a no-op */
 
 /* A reader of a blob that is not in `fast`. NOT_FOUND only where every storage behind has said so (or would
- * be bad: then DATA_LOSS); UNAVAILABLE where one could not be asked; ALREADY_EXISTS where it is in `fast` after
- * all. */
+ * be bad: then DATA_LOSS); UNAVAILABLE where one could not be asked; ALREADY_EXISTS where it is in `fast`
+ * after all. */
 int fetch_open(struct fetches *f, const struct digest *d, struct fetch_reader **ret_r, uint64_t *ret_size,
 	       struct stow_err *err) MUST_CHECK;
 /* As pread of backend.h. ALREADY_EXISTS: it is in `fast` now, to be read there. After any other failure but

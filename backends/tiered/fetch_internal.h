@@ -1,5 +1,6 @@
 /* The fetches, as their files see them: fetch.c has the table and the life of a fetch, fetch_pump.c the
- * threads that bring the bytes, fetch_read.c the readers, fetch_kept.c the stages of an earlier process. */
+ * threads that bring the bytes, fetch_source.c where these come from, fetch_read.c the readers, fetch_kept.c
+ * the stages of an earlier process. */
 #ifndef STOWAGE_BACKENDS_TIERED_FETCH_INTERNAL_H
 #define STOWAGE_BACKENDS_TIERED_FETCH_INTERNAL_H
 
@@ -120,6 +121,13 @@ void held_put(struct fetches *fs, struct held *h);
 /* --- fetch_pump.c --- */
 
 void *fetch_thread(void *arg);
+
+/* --- fetch_source.c --- */
+
+struct held *held_new(void);
+/* The blob at a storage that has it. NULL: *err says why, NOT_FOUND or DATA_LOSS where all have answered,
+ * UNAVAILABLE where one could not be asked. */
+struct held *fetch_open_behind(const struct fetch *f, struct stow_err *err);
 /* Reads `n` bytes at `off`, fewer only by failing, and tells the circuit how that went. */
 int fetch_from_behind(struct fetches *fs, struct held *source, void *to, size_t n, uint64_t off,
 		      unsigned flags, struct stow_err *err) MUST_CHECK;

@@ -152,15 +152,16 @@ bool holdings_refused(void *arg, const struct digest *d)
 	return refused;
 }
 
-void holdings_await(struct holdings *h, int64_t until_mono_ns)
+bool holdings_await(struct holdings *h, int64_t until_mono_ns)
 {
 	CHECK_OBJ(h, HOLDINGS_MAGIC);
 	if (atomic_load(&h->tried))
-		return;
+		return true;
 	LOCK_SCOPE(&h->lock);
 	while (h->started && !h->stopping && !h->leaving && !atomic_load(&h->tried))
 		if (!lock_wait_until(&h->lock, &h->settled, until_mono_ns))
-			return;
+			return false;
+	return true;
 }
 
 /* --- the thread --- */

@@ -81,8 +81,9 @@ bool holdings_refused(void *h, const struct digest *d);
 /* The answer alone, for who does not yet know whether there is such an object: nothing counts as held for it.
  */
 bool holdings_would_refuse(struct holdings *h, const struct digest *d);
-/* Waits, at a start, until that can be answered or could not be found out, or `until_mono_ns`. Costs nothing
- * afterwards. Who is about to look for a blob waits here, since all would be refused. */
-void holdings_await(struct holdings *h, int64_t until_mono_ns);
+/* Waits, at a start, until that can be answered or could not be found out; false if that took longer than
+ * `until_mono_ns`. Costs nothing afterwards. Who is about to look for a blob waits here, since all would be
+ * refused. */
+bool holdings_await(struct holdings *h, int64_t until_mono_ns);
 
 #endif
