@@ -39,7 +39,7 @@ void holders_make(struct holders *f)
 
 		temp_dir_make(n->dir);
 		n->options = (struct holdings_options){
-			.interval_ns = 5 * NSEC_PER_MSEC,
+			.interval_ns = 2 * NSEC_PER_MSEC,
 			.grace_ns = 3600 * NSEC_PER_SEC,
 			.linger_ns = NSEC_PER_MSEC,
 			.forgotten = forgotten,
