@@ -162,24 +162,40 @@ static void tiered_free(struct backend *b)
 
 /* --- blobs --- */
 
+/* At a start, nothing may be adopted before the fleet has been asked what is being collected. A bucket that
+ * does not answer this in time is as one that does not answer a look. */
+static void await_fleet(struct tiered *t)
+{
+	struct tier *bucket = &t->tiers.v[0];
+	struct stow_err late;
+
+	if (t->holdings == NULL || !tier_usable(bucket) ||
+	    holdings_await(t->holdings, clock_mono_ns() + t->info_timeout_ns))
+		return;
+	stow_fail(&late, STOW_DEADLINE_EXCEEDED, "did not say within %lld ms what is being collected",
+		  (long long)(t->info_timeout_ns / NSEC_PER_MSEC));
+	tier_report(bucket, &late);
+}
+
 static int tiered_stat(struct backend *b, const struct digest *d, struct blob_stat *ret_st,
 		       struct stow_err *err)
 {
 	struct tiered *t = tiered_from(b);
+	char text[DIGEST_STR_MAX];
 	size_t at;
 
 	if (backend_stat(t->fast, d, ret_st, err) == 0)
 		return 0;
 	if (err->code != STOW_NOT_FOUND)
 		return -1;
-	if (t->holdings != NULL)
-		holdings_await(t->holdings, clock_mono_ns() + t->info_timeout_ns);
+	await_fleet(t);
 	if (lookup_find(t->lookup, d, ret_st, &at, err) < 0)
 		return -1;
 	/* From here on it counts as held: what says so is asked for what is there alone. */
 	if (at == 0 && refused(t, d)) {
 		lookup_forget(t->lookup, d);
-		return stow_fail(err, STOW_NOT_FOUND, "the blob is being collected");
+		digest_format(d, text);
+		return stow_fail(err, STOW_NOT_FOUND, "blob %s: is being collected", text);
 	}
 	ret_st->behind = true;
 	return 0;
@@ -332,6 +348,14 @@ static void behind_is_back(void *arg)
 		queue_flush(t->queue);
 }
 
+/* What gc is about to remove must not be found in what was looked up before. */
+static void some_may_go(void *arg)
+{
+	struct tiered *t = arg;
+
+	lookup_clear(t->lookup);
+}
+
 static void make_parts(struct tiered *t, const struct tiered_options *o)
 {
 	tiers_init(&t->tiers, o->behind, o->names, o->n_behind, o->writable);
@@ -359,6 +383,7 @@ static void make_parts(struct tiered *t, const struct tiered_options *o)
 		.interval_ns = o->claim_interval_ns,
 		.grace_ns = o->claim_grace_ns,
 		.forgotten = taken_for_dead,
+		.marked = some_may_go,
 		.returned = behind_is_back,
 		.arg = t,
 	});

@@ -214,6 +214,25 @@ static void what_is_marked_is_refused(void **state UNUSED)
 	wait_for(!refused(0, &a));
 }
 
+static void who_has_looked_or_was_refused_is_told(void **state UNUSED)
+{
+	struct digest a = some_digest(DIGEST_SHA256, 1);
+	struct holder *n = &f.node[0];
+
+	holder_start(&f, 0);
+	wait_for(n->returned == 1); /* before the first exchange all was refused */
+	assert_int_equal(n->marked, 0);
+	mark(RUN, &a);
+	wait_for(has_noted(0, RUN));
+	assert_int_equal(n->marked, 1);
+	assert_true(refused(0, &a));
+	wait_for(n->returned == 2); /* it may be had */
+	assert_false(refused(0, &a));
+	unmark();
+	wait_for(n->returned == 3); /* all may */
+	assert_int_equal(n->marked, 1);
+}
+
 static void what_was_marked_is_refused_for_a_while(void **state UNUSED)
 {
 	struct digest a = some_digest(DIGEST_SHA256, 1), b = some_digest(DIGEST_SHA256, 2);
@@ -405,6 +424,7 @@ int main(void)
 		CASE(it_tells_first_and_looks_for_a_run_afterwards),
 		CASE(who_could_not_tell_for_long_refuses_everything),
 		CASE(what_is_marked_is_refused),
+		CASE(who_has_looked_or_was_refused_is_told),
 		CASE(what_was_marked_is_refused_for_a_while),
 		CASE(what_is_marked_can_be_had_before_it_is_removed),
 		CASE(what_was_had_so_is_told_while_the_run_lasts),
