@@ -279,7 +279,7 @@ static void what_is_gone_behind_is_not_found(void **state UNUSED)
 	release(&env.tier[0]);
 	read_fails(r, 3 * MIB - 1, 1, STOW_NOT_FOUND);
 	fetch_close(r);
-	assert_int_equal(count_stages(env.fast), 0);
+	wait_for(count_stages(env.fast) == 0);
 }
 
 static void a_blob_that_is_here_already_is_not_fetched(void **state UNUSED)
