@@ -215,7 +215,8 @@ s3() {
 # Several nodes on one bucket. What they do without containerd is TestFleet..., in `conformance`.
 fleet() {
 	section "fleet: several nodes, their registries and a bucket of a Ceph gateway"
-	STOWAGE_E2E_BIG_MIB=${STOWAGE_E2E_BIG_MIB:-48} STOWAGE_BIN=$TOP/build/cmd/stowage run_bats fleet.log "$TOP"/tests/e2e/fleet*.bats
+	STOWAGE_E2E_BIG_MIB=${STOWAGE_E2E_BIG_MIB:-32} STOWAGE_E2E_LAYERS=${STOWAGE_E2E_LAYERS:-12} STOWAGE_BIN=$TOP/build/cmd/stowage \
+		run_bats fleet.log "$TOP"/tests/e2e/fleet*.bats
 }
 
 asan() {

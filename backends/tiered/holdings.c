@@ -50,6 +50,7 @@ void holdings_free(struct holdings *h)
 	}
 	keyset_free(&h->asked[0]);
 	keyset_free(&h->asked[1]);
+	keyset_free(&h->gone);
 	pthread_cond_destroy(&h->settled);
 	pthread_cond_destroy(&h->wake);
 	lock_destroy(&h->lock);
@@ -81,6 +82,19 @@ void holdings_changed(struct holdings *h)
 	h->dirty = true;
 }
 
+void holdings_gone(struct holdings *h, const struct digest *d)
+{
+	uint64_t key = keyset_key(d);
+	LOCK_SCOPE(&h->lock);
+
+	CHECK_OBJ(h, HOLDINGS_MAGIC);
+	h->dirty = true;
+	keyset_remove(&h->asked[0], key);
+	keyset_remove(&h->asked[1], key);
+	if (h->telling)
+		keyset_add(&h->gone, key);
+}
+
 static void hurry_locked(struct holdings *h)
 {
 	h->dirty = true;
@@ -104,6 +118,20 @@ static bool is_marked_locked(struct holdings *h, uint64_t key, bool *ret_hopeful
 	return marked;
 }
 
+static bool refuses_all_locked(const struct holdings *h)
+{
+	return !h->ready || h->leaving || holdings_is_late_locked(h);
+}
+
+bool holdings_would_refuse(struct holdings *h, const struct digest *d)
+{
+	bool hopeful;
+	LOCK_SCOPE(&h->lock);
+
+	CHECK_OBJ(h, HOLDINGS_MAGIC);
+	return refuses_all_locked(h) || is_marked_locked(h, keyset_key(d), &hopeful);
+}
+
 bool holdings_refused(void *arg, const struct digest *d)
 {
 	struct holdings *h = arg;
@@ -112,7 +140,7 @@ bool holdings_refused(void *arg, const struct digest *d)
 	LOCK_SCOPE(&h->lock);
 
 	CHECK_OBJ(h, HOLDINGS_MAGIC);
-	if (!h->ready || h->leaving || holdings_is_late_locked(h))
+	if (refuses_all_locked(h))
 		return true;
 	full = keyset_count(&h->asked[0]) >= ASKED_MAX;
 	if (!full)
@@ -124,15 +152,16 @@ bool holdings_refused(void *arg, const struct digest *d)
 	return refused;
 }
 
-void holdings_await(struct holdings *h, int64_t until_mono_ns)
+bool holdings_await(struct holdings *h, int64_t until_mono_ns)
 {
 	CHECK_OBJ(h, HOLDINGS_MAGIC);
 	if (atomic_load(&h->tried))
-		return;
+		return true;
 	LOCK_SCOPE(&h->lock);
 	while (h->started && !h->stopping && !h->leaving && !atomic_load(&h->tried))
 		if (!lock_wait_until(&h->lock, &h->settled, until_mono_ns))
-			return;
+			return false;
+	return true;
 }
 
 /* --- the thread --- */

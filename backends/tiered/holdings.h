@@ -68,12 +68,19 @@ void holdings_free(struct holdings *h); /* NULL is a no-op */
 
 /* The view has changed: it is told within the interval, or a few for large ones. Does not block. */
 void holdings_changed(struct holdings *h);
+/* The blob has been deleted here, row and all, by somebody who has the store's claim on it. Does not block.
+ */
+void holdings_gone(struct holdings *h, const struct digest *d);
 /* Whether a blob may not be adopted now, nor be uploaded or found to be behind: it is marked, or the marks
  * have not been read since the start. To be asked for each blob before the node relies on its object. Does
  * not block. */
 bool holdings_refused(void *h, const struct digest *d);
-/* Waits, at a start, until that can be answered or could not be found out, or `until_mono_ns`. Costs nothing
- * afterwards. Who is about to look for a blob waits here, since all would be refused. */
-void holdings_await(struct holdings *h, int64_t until_mono_ns);
+/* The answer alone, for who does not yet know whether there is such an object: nothing counts as held for it.
+ */
+bool holdings_would_refuse(struct holdings *h, const struct digest *d);
+/* Waits, at a start, until that can be answered or could not be found out; false if that took longer than
+ * `until_mono_ns`. Costs nothing afterwards. Who is about to look for a blob waits here, since all would be
+ * refused. */
+bool holdings_await(struct holdings *h, int64_t until_mono_ns);
 
 #endif

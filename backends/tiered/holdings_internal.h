@@ -44,6 +44,8 @@ struct holdings {
 	/* What was asked for and had no row when it was last told: the younger half, and the older one. */
 	struct keyset asked[2];
 	int64_t asked_mono_ns; /* when the younger one was begun */
+	bool telling;          /* the sets have been taken, to be told; and of them since then: */
+	struct keyset gone;
 	/* When it was told last, by both clocks, of which the monotonic one stands still while the machine
 	 * does. */
 	int64_t told_wall_ns, told_mono_ns;

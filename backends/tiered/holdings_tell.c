@@ -334,6 +334,7 @@ static int make_note(struct holdings *h, struct telling *t, bool last, struct st
 	host_name(note.host);
 	lock_take(&h->lock);
 	h->dirty = false;
+	h->telling = true;
 	run = holdings_run_locked(h);
 	for (int i = 0; i < 2; i++)
 		t->asked[i] = take_set(&h->asked[i]);
@@ -351,10 +352,13 @@ static int make_note(struct holdings *h, struct telling *t, bool last, struct st
 }
 
 /* What has no row yet goes on being told. */
-static void give_back_asked(struct holdings *h, const struct telling *t)
+static void give_back_asked(struct holdings *h, struct telling *t)
 {
 	LOCK_SCOPE(&h->lock);
 
+	keyset_add_all(&t->rowed, &h->gone, NULL);
+	keyset_free(&h->gone);
+	h->telling = false;
 	for (int i = 0; i < 2; i++)
 		keyset_add_all(&h->asked[i], &t->asked[i], &t->rowed);
 	if (clock_mono_ns() - h->asked_mono_ns < ASKED_NS)

@@ -20,10 +20,16 @@ void keyset_free(struct keyset *s)
 	*s = (struct keyset){ 0 };
 }
 
-/* Where the key is, or would be. Bits of a hash need no hash; but a note may have been made by hand. */
+/* Where it is looked for first. Bits of a hash need no hash; but a note may have been made by hand. */
+static size_t home_of(const struct keyset *s, uint64_t key)
+{
+	return (size_t)((key * UINT64_C(0x9e3779b97f4a7c15)) >> 32) & (s->cap - 1);
+}
+
+/* Where the key is, or would be. */
 static uint64_t *slot_of(const struct keyset *s, uint64_t key)
 {
-	size_t at = (size_t)((key * UINT64_C(0x9e3779b97f4a7c15)) >> 32) & (s->cap - 1);
+	size_t at = home_of(s, key);
 
 	while (s->slots[at] != 0 && s->slots[at] != key)
 		at = (at + 1) & (s->cap - 1);
@@ -56,6 +62,30 @@ void keyset_add(struct keyset *s, uint64_t key)
 	if (*slot == 0)
 		s->n++;
 	*slot = key;
+}
+
+/* Those that follow without a gap move up, so that no search ends too early. */
+void keyset_remove(struct keyset *s, uint64_t key)
+{
+	size_t mask = s->cap - 1, gap, at;
+
+	if (key == 0)
+		s->zero = false;
+	if (key == 0 || !keyset_has(s, key))
+		return;
+	at = gap = (size_t)(slot_of(s, key) - s->slots);
+	for (;;) {
+		at = (at + 1) & mask;
+		if (s->slots[at] == 0)
+			break;
+		/* It may move if the gap lies between its home and its place. */
+		if (((at - home_of(s, s->slots[at])) & mask) < ((at - gap) & mask))
+			continue;
+		s->slots[gap] = s->slots[at];
+		gap = at;
+	}
+	s->slots[gap] = 0;
+	s->n--;
 }
 
 bool keyset_has(const struct keyset *s, uint64_t key)

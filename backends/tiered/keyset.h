@@ -23,6 +23,7 @@ uint64_t keyset_key(const struct digest *d);
 
 void keyset_free(struct keyset *s); /* what it holds; it is empty then. Fit for CLEANUP */
 void keyset_add(struct keyset *s, uint64_t key);
+void keyset_remove(struct keyset *s, uint64_t key);
 bool keyset_has(const struct keyset *s, uint64_t key);
 size_t keyset_count(const struct keyset *s);
 /* What `from` has is in `s` afterwards, except what is in `but` (may be NULL). */

@@ -22,6 +22,13 @@ static bool refused(void *arg, const struct digest *d)
 	return t->holdings != NULL && holdings_refused(t->holdings, d);
 }
 
+static bool lookup_refused(void *arg, const struct digest *d)
+{
+	struct tiered *t = arg;
+
+	return t->holdings != NULL && holdings_would_refuse(t->holdings, d);
+}
+
 static bool cache_keep(void *arg, const struct digest *d)
 {
 	struct tiered *t = arg;
@@ -155,19 +162,41 @@ static void tiered_free(struct backend *b)
 
 /* --- blobs --- */
 
+/* At a start, nothing may be adopted before the fleet has been asked what is being collected. A bucket that
+ * does not answer this in time is as one that does not answer a look. */
+static void await_fleet(struct tiered *t)
+{
+	struct tier *bucket = &t->tiers.v[0];
+	struct stow_err late;
+
+	if (t->holdings == NULL || !tier_usable(bucket) ||
+	    holdings_await(t->holdings, clock_mono_ns() + t->info_timeout_ns))
+		return;
+	stow_fail(&late, STOW_DEADLINE_EXCEEDED, "did not say within %lld ms what is being collected",
+		  (long long)(t->info_timeout_ns / NSEC_PER_MSEC));
+	tier_report(bucket, &late);
+}
+
 static int tiered_stat(struct backend *b, const struct digest *d, struct blob_stat *ret_st,
 		       struct stow_err *err)
 {
 	struct tiered *t = tiered_from(b);
+	char text[DIGEST_STR_MAX];
+	size_t at;
 
 	if (backend_stat(t->fast, d, ret_st, err) == 0)
 		return 0;
 	if (err->code != STOW_NOT_FOUND)
 		return -1;
-	if (t->holdings != NULL)
-		holdings_await(t->holdings, clock_mono_ns() + t->info_timeout_ns);
-	if (lookup_find(t->lookup, d, ret_st, NULL, err) < 0)
+	await_fleet(t);
+	if (lookup_find(t->lookup, d, ret_st, &at, err) < 0)
 		return -1;
+	/* From here on it counts as held: what says so is asked for what is there alone. */
+	if (at == 0 && refused(t, d)) {
+		lookup_forget(t->lookup, d);
+		digest_format(d, text);
+		return stow_fail(err, STOW_NOT_FOUND, "blob %s: is being collected", text);
+	}
 	ret_st->behind = true;
 	return 0;
 }
@@ -202,6 +231,7 @@ static int tiered_remove(struct backend *b, const struct digest *d, struct stow_
 	CLEANUP(claim_release) struct claim claim = { 0 };
 	struct tiered *t = tiered_from(b);
 	bool was_behind = false;
+	int result;
 
 	if (t->queue != NULL)
 		queue_cancel(t->queue, d);
@@ -212,12 +242,13 @@ static int tiered_remove(struct backend *b, const struct digest *d, struct stow_
 		if (!was_behind && err->code != STOW_NOT_FOUND)
 			return -1;
 	}
-	if (t->holdings != NULL)
-		holdings_changed(t->holdings);
 	claim_take(&t->claims, &claim, d);
-	if (tiered_drop_fast(t, d, err) == 0)
-		return 0;
-	return was_behind && err->code == STOW_NOT_FOUND ? 0 : -1;
+	result = tiered_drop_fast(t, d, err);
+	if (result < 0 && err->code != STOW_NOT_FOUND)
+		return -1;
+	if (t->holdings != NULL)
+		holdings_gone(t->holdings, d);
+	return was_behind ? 0 : result;
 }
 
 static int tiered_scan(struct backend *b, backend_blob_visit *visit, void *arg, struct stow_err *err)
@@ -321,7 +352,7 @@ static void make_parts(struct tiered *t, const struct tiered_options *o)
 {
 	tiers_init(&t->tiers, o->behind, o->names, o->n_behind, o->writable);
 	tiers_on_return(&t->tiers, behind_is_back, t);
-	t->lookup = lookup_new(&t->tiers, o->info_timeout_ns, refused, t);
+	t->lookup = lookup_new(&t->tiers, o->info_timeout_ns, lookup_refused, t);
 	t->cache = cache_new(&(struct cache_options){
 		.fast = o->fast,
 		.max_size = o->max_size,

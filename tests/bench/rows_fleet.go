@@ -150,6 +150,9 @@ func (b *bench) infosWithoutServer(u *bucket) error {
 		return err
 	}
 	defer node.server.stop()
+	if _, err := b.notThere(node.store, b.source.blob(kib).digest); err != nil { // the node is at work
+		return err
+	}
 	if err := u.proxies[len(u.proxies)-1].Process.Signal(syscall.SIGSTOP); err != nil {
 		return err
 	}

@@ -132,10 +132,10 @@ node_config() {
 	EOT
 }
 
-# restart_stowage [SIGNAL] and containerd, which waits for up to 3 s until it tries a socket again.
-restart_stowage() {
-	end stowage "${1:-TERM}"
+# stowage_again: after its end, on what it has; until its containerd has noticed.
+stowage_again() {
 	stowage_start
+	again pctr content active >/dev/null
 }
 
 # stow COMMAND [ARGS...]: the command line of a node's Stowage.

@@ -180,7 +180,7 @@ trouble() {
 	[[ $(at a told .pending) -ge 10 ]]
 	at a end stowage KILL
 	server_rules "$FAULTS" '[]'
-	at a stowage_start
+	at a stowage_again
 	at a flushed
 	bucket_has big
 	bucket_has layers

@@ -13,7 +13,7 @@ setup_suite() {
 	export SUITE_RUN=$RUN
 	registry_start
 	image_busybox
-	image_layers 40
+	image_layers "${STOWAGE_E2E_LAYERS:-40}"
 	image_index
 	image_big "${STOWAGE_E2E_BIG_MIB:-256}"
 	choose_snapshotter

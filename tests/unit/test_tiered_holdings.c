@@ -278,6 +278,36 @@ static void what_was_asked_for_is_told(void **state UNUSED)
 	wait_for(has_noted(0, RUN) && holder_tells(&f, 0, &a));
 }
 
+/* Else a blob that lived for less than an interval would be held for an hour. */
+static void what_was_asked_for_and_is_gone_is_not_told(void **state UNUSED)
+{
+	struct digest a = some_digest(DIGEST_SHA256, 1), b = some_digest(DIGEST_SHA256, 2);
+
+	holder_start(&f, 0);
+	for (int i = 0; i < 20; i++) {
+		assert_true(holder_adopt(&f.node[0], &a));
+		holder_delete(&f.node[0], &a);
+		holdings_gone(f.node[0].holdings, &a);
+	}
+	holder_commit(&f.node[0], &b);
+	wait_for(holder_tells(&f, 0, &b) && !holder_tells(&f, 0, &a));
+}
+
+static void who_only_wonders_holds_nothing(void **state UNUSED)
+{
+	struct digest a = some_digest(DIGEST_SHA256, 1), b = some_digest(DIGEST_SHA256, 2);
+
+	holder_start(&f, 0);
+	assert_false(holdings_would_refuse(f.node[0].holdings, &a));
+	holder_commit(&f.node[0], &b);
+	wait_for(holder_tells(&f, 0, &b));
+	assert_false(holder_tells(&f, 0, &a));
+	put_note(f.bucket, NOTE_SWEEP RUN, "begun");
+	mark(RUN, &a);
+	wait_for(has_noted(0, RUN));
+	assert_true(holdings_would_refuse(f.node[0].holdings, &a));
+}
+
 static void marks_that_cannot_be_read_are_not_taken_note_of(void **state UNUSED)
 {
 	struct digest a = some_digest(DIGEST_SHA256, 1);
@@ -379,6 +409,8 @@ int main(void)
 		CASE(what_is_marked_can_be_had_before_it_is_removed),
 		CASE(what_was_had_so_is_told_while_the_run_lasts),
 		CASE(what_was_asked_for_is_told),
+		CASE(what_was_asked_for_and_is_gone_is_not_told),
+		CASE(who_only_wonders_holds_nothing),
 		CASE(marks_that_cannot_be_read_are_not_taken_note_of),
 		CASE(a_new_node_has_nothing_to_forget),
 		CASE(whose_note_has_gone_forgets),

@@ -74,6 +74,27 @@ static void a_set_takes_what_another_has(void **state UNUSED)
 	assert_int_equal(keyset_count(&s), 4);
 }
 
+/* Whatever the order, the others are found still. */
+static void a_set_lets_go_of_what_it_had(void **state UNUSED)
+{
+	CLEANUP(keyset_free) struct keyset s = { 0 };
+	enum { N = 3000 };
+
+	keyset_remove(&s, 0);
+	keyset_remove(&s, 1);
+	for (uint64_t i = 0; i < N; i++)
+		keyset_add(&s, i);
+	for (uint64_t i = 0; i < N; i++) {
+		uint64_t key = i * 7 % N;
+
+		keyset_remove(&s, key);
+		assert_false(keyset_has(&s, key));
+		assert_int_equal(keyset_count(&s), N - i - 1);
+		for (uint64_t j = i + 1; j < N; j += 97)
+			assert_true(keyset_has(&s, j * 7 % N));
+	}
+}
+
 static void a_key_is_how_the_digest_begins(void **state UNUSED)
 {
 	struct digest d = { .alg = DIGEST_SHA256,
@@ -266,6 +287,7 @@ int main(void)
 		cmocka_unit_test(a_set_has_what_was_added),
 		cmocka_unit_test(a_set_shows_each_once),
 		cmocka_unit_test(a_set_takes_what_another_has),
+		cmocka_unit_test(a_set_lets_go_of_what_it_had),
 		cmocka_unit_test(a_key_is_how_the_digest_begins),
 		cmocka_unit_test(a_node_reads_as_it_was_written),
 		cmocka_unit_test(a_stopped_node_without_a_run_does_too),
