@@ -91,8 +91,11 @@ static void a_look_is_one_request(void **state)
 	expect_fail(ops()->look(env.b, &env.d, &st, &err), &err, STOW_NOT_FOUND);
 	assert_int_equal(fake_count(FAKE_HEAD), 1);
 	assert_int_equal(fake_count(FAKE_GET), 0);
+	/* One that is refused has no reason in it: a second one asks for that. */
 	fake_fail(FAKE_HEAD, 1, 1, STOW_PERMISSION_DENIED);
+	fake_fail(FAKE_GET, 1, 1, STOW_PERMISSION_DENIED);
 	expect_fail(ops()->look(env.b, &env.d, &st, &err), &err, STOW_PERMISSION_DENIED);
+	assert_int_equal(fake_count(FAKE_GET), 1);
 	fake_fail(FAKE_HEAD, 1, 1, STOW_FAILED_PRECONDITION);
 	expect_fail(ops()->look(env.b, &env.d, &st, &err), &err, STOW_INTERNAL);
 	backend_stop(env.b);
