@@ -200,7 +200,7 @@ e2e() {
 	STOWAGE_BIN=$TOP/build/cmd/stowage run_bats e2e.log "${ONE_NODE[@]}"
 }
 
-# What `conformance` and `e2e` do, over a bucket of a Ceph gateway. The tests named TestS3 and TestFleet bring servers of their
+# What `conformance` does, and `e2e` in part, over a bucket of a Ceph gateway. The tests named TestS3 and TestFleet bring servers of their
 # own, and are among the others in `conformance`.
 s3() {
 	local over=("$TOP/tests/suite/s3.sh" rgw)
@@ -209,7 +209,8 @@ s3() {
 	STOWAGE_BIN=$TOP/build/cmd/stowage run_conformance s3-conformance.log -test.run "$NOT_BUCKET"
 	section "S3: end to end with a bucket"
 	# Server and disk share the machine with all else: half the bytes are eight parts still.
-	STOWAGE_E2E_BIG_MIB=${STOWAGE_E2E_BIG_MIB:-128} STOWAGE_E2E_STORE=s3 STOWAGE_BIN=$TOP/build/cmd/stowage run_bats s3-e2e.log "${ONE_NODE[@]}"
+	STOWAGE_E2E_BIG_MIB=${STOWAGE_E2E_BIG_MIB:-128} STOWAGE_E2E_STORE=s3 STOWAGE_BIN=$TOP/build/cmd/stowage run_bats s3-e2e.log \
+		"$TOP"/tests/e2e/{content,s3}.bats
 }
 
 # Several nodes on one bucket. What they do without containerd is TestFleet..., in `conformance`.

@@ -136,6 +136,7 @@ int s3_upload_part(struct s3_client *c, const struct s3_upload *u, unsigned numb
 /* `parts` in rising order of their numbers, all that the object is made of. A 200 whose body is an error
  * is that error. Safe to repeat after a failure: where the upload is gone, but the object is there with
  * the size of all parts, that is success (an answer was lost), unless S3_IF_ABSENT: then ALREADY_EXISTS.
+ * ABORTED also where the server says InternalError to all attempts: it may do so for this upload alone.
  * Does not look at the object otherwise. */
 int s3_upload_complete(struct s3_client *c, const struct s3_upload *u, const struct s3_part *parts, size_t n,
 		       unsigned flags, struct s3_object *ret_o, struct stow_err *err) MUST_CHECK;

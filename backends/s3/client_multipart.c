@@ -204,7 +204,13 @@ static int complete(struct s3_client *c, const struct s3_upload *u, unsigned fla
 	digest_format_hex(&body.sha256, r.payload);
 	r.check = check_complete;
 	r.arg = m;
-	return client_perform(&r, err);
+	if (client_perform(&r, err) == 0)
+		return 0;
+	/* A gateway that died while it completed this upload leaves it locked, for ten minutes with Ceph, and
+	 * the next one says InternalError all that time. It lives, and a new upload is not locked. */
+	if (err->code == STOW_UNAVAILABLE && strcmp(r.error.code, "InternalError") == 0)
+		err->code = STOW_ABORTED;
+	return -1;
 }
 
 int s3_upload_complete(struct s3_client *c, const struct s3_upload *u, const struct s3_part *parts, size_t n,

@@ -66,6 +66,8 @@ static int get_once(struct s3 *s, const char *key, struct buf *to, struct stow_e
 	if (o.size > to->max - before)
 		return stow_fail(err, STOW_RESOURCE_EXHAUSTED, "%s has %llu bytes: at most %zu are expected",
 				 key, (unsigned long long)o.size, to->max - before);
+	if (o.size == 0)
+		return 0;
 	if (buf_extend(to, (size_t)o.size, &p, err) < 0)
 		return -1;
 	for (uint64_t off = 0; off < o.size;) {

@@ -265,7 +265,11 @@ static int finish_large(struct upload *u, uint64_t size, struct stow_err *err)
 		*err = first;
 		return -1;
 	}
-	return finish_once(u, size, err);
+	if (finish_once(u, size, err) == 0)
+		return 0;
+	if (err->code == STOW_ABORTED)
+		err->code = STOW_UNAVAILABLE; /* for new uploads, too: later */
+	return -1;
 }
 
 /* --- small ones --- */

@@ -9,7 +9,7 @@
 static const int64_t POLL_NS = 2 * NSEC_PER_SEC;
 /* While objects are removed: how often it is made sure that the run is still under way. Much shorter than
  * HOLDINGS_LINGER_NS. */
-static const int64_t CHECK_NS = 10 * NSEC_PER_SEC;
+static const int64_t CHECK_NS = 5 * NSEC_PER_SEC;
 
 /* --- what is to go --- */
 

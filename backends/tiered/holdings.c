@@ -171,9 +171,11 @@ static int64_t least(int64_t x, int64_t y)
 	return x < y ? x : y;
 }
 
-static void drop_lingering_locked(struct holdings *h)
+/* Whether there were any. */
+static bool drop_lingering_locked(struct holdings *h)
 {
 	int64_t now = clock_mono_ns();
+	bool any = false;
 
 	LOCK_ASSERT(&h->lock);
 	for (struct marks **at = &h->marks; *at != NULL;) {
@@ -185,7 +187,9 @@ static void drop_lingering_locked(struct holdings *h)
 		}
 		*at = m->next;
 		marks_free(m);
+		any = true;
 	}
+	return any;
 }
 
 /* A storage that is away is asked by its probe alone. What a fleet cannot be told, once, is for the log: gc
@@ -230,17 +234,17 @@ static void *holdings_main(void *arg)
 {
 	struct holdings *h = arg;
 	struct stow_err err;
-	bool good = false, was_good, leaving;
+	bool good = false, was_good, lifted, leaving;
 
 	lock_take(&h->lock);
 	while (!h->stopping && !h->leaving) {
-		drop_lingering_locked(h);
+		lifted = drop_lingering_locked(h);
 		lock_release(&h->lock);
 		was_good = good;
 		good = round_done(h);
 		lock_take(&h->lock);
 		h->ready |= good;
-		if (good && !was_good && h->options.returned != NULL) {
+		if (good && (!was_good || lifted) && h->options.returned != NULL) {
 			lock_release(&h->lock);
 			h->options.returned(h->options.arg);
 			lock_take(&h->lock);

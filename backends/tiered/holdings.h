@@ -30,9 +30,9 @@
  *     node itself, and until it has told again, everything is refused.
  *
  * So a run may be killed anywhere and be carried on with by anybody. With one gc at a time all this needs no
- * assumption on time but those on dead nodes; with several, that none of them stands still for minutes
- * between looking for gc/run and removing an object. What was removed wrongly all the same, by whomever, is
- * found out by the queue's looking again (queue.h).
+ * assumption on time but those on dead nodes; with several, that none of them stands still for most of
+ * a minute between looking for gc/run and removing an object. What was removed wrongly all the same, by
+ * whomever, is found out by the queue's looking again (queue.h).
  *
  * The note's name is the store's node id and a hash of the machine's, so that copies of a machine, with the
  * store in it, do not write each other's.
@@ -45,7 +45,7 @@
 
 struct holdings;
 
-#define HOLDINGS_LINGER_NS (INT64_C(300) * 1000000000)
+#define HOLDINGS_LINGER_NS (INT64_C(60) * 1000000000)
 
 struct holdings_options {
 	struct tier *tier; /* the writable one */
@@ -53,8 +53,11 @@ struct holdings_options {
 	int64_t linger_ns; /* 0: HOLDINGS_LINGER_NS */
 	/* The node was taken for dead. On the own thread, no lock held. */
 	void (*forgotten)(void *arg);
-	/* What was refused for no reason but that the fleet could not be asked is not refused any more.
+	/* The marks of a run are respected from now on: what was seen behind before may soon be gone.
 	 * Likewise; may be NULL. */
+	void (*marked)(void *arg);
+	/* Something that was refused is not refused any more: the fleet could not be asked, or a run has
+	 * ended, or a marked blob may be had after all. Likewise; may be NULL. */
 	void (*returned)(void *arg);
 	void *arg;
 };

@@ -249,6 +249,8 @@ static int learn_run(struct holdings *h, struct stow_err *err)
 	m->next = h->marks;
 	h->marks = m;
 	lock_release(&h->lock);
+	if (h->options.marked != NULL)
+		h->options.marked(h->options.arg);
 	return 0;
 }
 
@@ -374,6 +376,8 @@ static int keep_told(struct holdings *h, const struct telling *t, struct stow_er
 	CLEANUP(buf_free) struct buf text = { 0 };
 	char name[NOTE_NAME_SIZE];
 	struct marks *run;
+	size_t before;
+	bool more;
 	int rc;
 
 	if (keyset_count(&t->told) == 0)
@@ -386,11 +390,15 @@ static int keep_told(struct holdings *h, const struct telling *t, struct stow_er
 	lock_take(&h->lock);
 	run = holdings_run_locked(h);
 	assert(run != NULL && strcmp(run->run, t->run) == 0);
+	before = keyset_count(&run->kept);
 	if (rc == 0)
 		run->swept = true;
 	else if (!run->swept)
 		keyset_add_all(&run->kept, &t->told, NULL);
+	more = keyset_count(&run->kept) > before;
 	lock_release(&h->lock);
+	if (more && h->options.returned != NULL)
+		h->options.returned(h->options.arg);
 	return 0;
 }
 

@@ -350,6 +350,14 @@ static void behind_is_back(void *arg)
 		queue_flush(t->queue);
 }
 
+/* What gc is about to remove must not be found in what was looked up before. */
+static void some_may_go(void *arg)
+{
+	struct tiered *t = arg;
+
+	lookup_clear(t->lookup);
+}
+
 static void make_parts(struct tiered *t, const struct tiered_options *o)
 {
 	tiers_init(&t->tiers, o->behind, o->names, o->n_behind, o->writable);
@@ -377,6 +385,7 @@ static void make_parts(struct tiered *t, const struct tiered_options *o)
 		.interval_ns = o->claim_interval_ns,
 		.grace_ns = o->claim_grace_ns,
 		.forgotten = taken_for_dead,
+		.marked = some_may_go,
 		.returned = behind_is_back,
 		.arg = t,
 	});

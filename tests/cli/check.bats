@@ -25,11 +25,11 @@ teardown_file() {
 	run_end
 }
 
-# bucket [KEY=VALUE...]: the configuration, with more keys of [remote.s3].
+# bucket [KEY=VALUE...]: the configuration, with more keys of [remote.s3]; $MODE for another mode than tiered.
 bucket() {
 	local pair
 	{
-		printf '[remote]\ntype = "s3"\n[remote.s3]\n'
+		printf '[remote]\ntype = "s3"\nmode = "%s"\n[remote.s3]\n' "${MODE:-tiered}"
 		printf 'endpoint = "%s"\nregion = "us-east-1"\nbucket = "layers"\nprefix = "a"\nproxy = "direct"\n' "$S3_URL"
 		printf 'access_key = "%s"\nsecret_key = "%s"\nmax_attempts = 1\n' "$STRICT_ACCESS_KEY" "$STRICT_SECRET_KEY"
 	} >"$dir/bucket.toml"
@@ -126,7 +126,7 @@ advice() { jq -r --arg step "$1" '.steps[] | select(.step == $step) | .advice //
 }
 
 @test "commands that are for local bytes say so" {
-	bucket
+	MODE=direct bucket
 	mkdir "$dir/from"
 	run -1 --separate-stderr stowage import --from "$dir/from"
 	[[ $stderr == *bucket* ]]
@@ -135,7 +135,7 @@ advice() { jq -r --arg step "$1" '.steps[] | select(.step == $step) | .advice //
 }
 
 @test "a daemon on a bucket: put, list, read, verify, remove" {
-	bucket
+	MODE=direct bucket
 	start_daemon
 	run -0 --separate-stderr stowage status --format json
 	[ "$(jq -r .backend <<<"$output")" = s3 ]
@@ -148,4 +148,35 @@ advice() { jq -r --arg step "$1" '.steps[] | select(.step == $step) | .advice //
 	[[ $output == *"1 blobs checked"*"all well"* ]]
 	"$CTR" --address "$sock" content rm "$a"
 	[ "$(curl --silent "$S3_CONTROL/objects" | jq ".objects | length")" -eq 0 ]
+}
+
+@test "a node of a fleet: flush, status, info, verify, import" {
+	bucket
+	start_daemon
+	a=$(put one)
+	run -0 stowage flush --timeout 20s
+	run -0 --separate-stderr stowage status --format json
+	[ "$(jq -r '.backend, .pending, .cache_bytes, .behind[0].reachable' <<<"$output")" = $'tiered\n0\n3\ntrue' ]
+	[ "$(jq -r '.uploaded, .uploaded_bytes, .upload_error' <<<"$output")" = $'1\n3\nnull' ]
+	run -0 stowage status
+	[[ $output == *"To upload: 0, 0 B"*"Uploaded:  1, 3 B"*"Behind:    "*layers*reachable* ]]
+	run -0 --separate-stderr stowage info --format json "$a"
+	[[ $(jq -r .behind <<<"$output") == 20*T*Z ]]
+	# What is only in the bucket is nobody's mistake.
+	rm -f "$root/blobs/${a/://}"
+	run -0 stowage verify
+	[[ $output == *"0 blobs checked"*"all well"*"1 not here but in the bucket"* ]]
+	[ "$("$CTR" --address "$sock" content get "$a")" = one ]
+	# What is imported gets there as well.
+	mkdir -p "$dir/from/blobs/sha256"
+	b=$(printf two | sha256sum | cut -d' ' -f1)
+	printf two >"$dir/from/blobs/sha256/$b"
+	run -0 stowage import --from "$dir/from"
+	run -0 stowage flush
+	[ "$(curl --silent "$S3_CONTROL/objects" | jq '[.objects[] | select(.key | contains("/blobs/"))] | length')" -eq 2 ]
+	# Removing here removes nothing there.
+	"$CTR" --address "$sock" content rm "$a"
+	run -0 stowage ls --quiet
+	[ "$output" = "sha256:$b" ]
+	[ "$(curl --silent "$S3_CONTROL/objects" | jq '[.objects[] | select(.key | contains("/blobs/"))] | length')" -eq 2 ]
 }

@@ -68,6 +68,8 @@ func TestS3FaultsOvercome(t *testing.T) {
 		{"create: 503", twice(onCreate, answer(503, "ServiceUnavailable")), "", largeSize},
 		{"complete: 200 and an error", once(onComplete, answer(200, "InternalError")), "", largeSize},
 		{"complete: 200 long before it is done", "", `{"early_complete_ms": 300}`, largeSize},
+		{"complete: this upload is locked by a gateway that is gone",
+			fmt.Sprintf(`{%s, "count": 4, %s}`, onComplete, answer(500, "InternalError")), "", largeSize},
 		{"complete: 503", twice(onComplete, answer(503, "SlowDown")), "", largeSize},
 		{"complete: the answer is lost", once(onComplete, `"reset_response": -1`), "", largeSize},
 		{"complete: done, but 500", once(onComplete, answer(500, "InternalError")+`, "forward": true`), "", largeSize},

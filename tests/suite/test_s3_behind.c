@@ -4,6 +4,7 @@
 #include "tests/suite/s3_upload_env.h"
 
 #include <stdio.h>
+#include <time.h>
 
 static atomic_bool shut; /* the first source must not be read any more */
 
@@ -119,6 +120,25 @@ static void parts_under_way_go_on_after_a_move(void **state)
 	assert_int_equal(fake_count(FAKE_PART), PARTS);
 	expect_record("");
 	env_check_whole();
+}
+
+/* While the upload is being made, recorded, or its parts are read: no moment is a wrong one. */
+static void a_sending_can_move_at_any_moment(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 12; i++) {
+		struct sending *s = begin(env.name.s, 0);
+		struct stow_err err;
+
+		ops()->send_advance(s, SIZE);
+		(void)nanosleep(&(struct timespec){ .tv_nsec = i * 200000 }, NULL);
+		move(s);
+		finish(s, 0);
+		expect_record("");
+		assert_int_equal(fake_count(FAKE_CREATE), i + 1);
+		env_check_whole();
+		expect_ok(backend_remove(env.b, &env.d, &err), &err);
+	}
 }
 
 static void a_restart_after_a_move_sends_what_is_missing(void **state)
@@ -352,6 +372,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		ENV_CASE(a_look_is_one_request),
 		ENV_CASE(parts_under_way_go_on_after_a_move),
+		ENV_CASE(a_sending_can_move_at_any_moment),
 		ENV_CASE(a_restart_after_a_move_sends_what_is_missing),
 		ENV_CASE(a_move_gives_up_what_was_kept),
 		ENV_CASE(what_is_forgotten_is_aborted),

@@ -18,6 +18,16 @@ static void forgotten(void *arg)
 	expect_ok(meta_remote_identity(n->meta, "the bucket", &emptied, &err), &err);
 }
 
+static void marked(void *arg)
+{
+	atomic_fetch_add(&((struct holder *)arg)->marked, 1);
+}
+
+static void returned(void *arg)
+{
+	atomic_fetch_add(&((struct holder *)arg)->returned, 1);
+}
+
 void holders_make(struct holders *f)
 {
 	struct stow_err err;
@@ -29,10 +39,12 @@ void holders_make(struct holders *f)
 
 		temp_dir_make(n->dir);
 		n->options = (struct holdings_options){
-			.interval_ns = 5 * NSEC_PER_MSEC,
+			.interval_ns = 2 * NSEC_PER_MSEC,
 			.grace_ns = 3600 * NSEC_PER_SEC,
 			.linger_ns = NSEC_PER_MSEC,
 			.forgotten = forgotten,
+			.marked = marked,
+			.returned = returned,
 			.arg = n,
 		};
 	}

@@ -19,7 +19,9 @@ struct holder {
 	struct meta *meta;
 	struct tiers tiers;
 	struct holdings *holdings; /* NULL: it does not run */
-	atomic_uint forgotten;     /* how often it was told that it was taken for dead */
+	/* How often it was told that it was taken for dead, that some objects may go, and that some that were
+	 * refused are not any more. */
+	atomic_uint forgotten, marked, returned;
 };
 
 struct holders {

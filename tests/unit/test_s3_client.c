@@ -313,7 +313,7 @@ static void completing_may_fail_with_200(void **state)
 	expect_error(&err, STOW_ALREADY_EXISTS, "200 PreconditionFailed");
 	SCRIPT(&e, { .status = "200 OK", .body = ERROR("InternalError") });
 	assert_int_equal(s3_upload_complete(e.client, &u, &part, 1, 0, NULL, &err), -1);
-	expect_error(&err, STOW_UNAVAILABLE, "200 InternalError");
+	expect_error(&err, STOW_ABORTED, "200 InternalError");
 	s3_env_end(&e);
 }
 

@@ -296,14 +296,14 @@ static void a_run_without_marks_is_given_up(void **state UNUSED)
 
 /* --- somebody does something at every step --- */
 
-/* Calls `act` before the step-th exchange of a gc. */
+/* Calls `act` before the at-th exchange of a gc, and `later` some exchanges after that. */
 struct stepper {
 	struct backend base;
 	struct backend_ops ops;
 	struct behind_ops behind;
 	struct backend *inner;
-	int steps, at;
-	void (*act)(void);
+	int steps, at, later_at;
+	void (*act)(void), (*later)(void);
 };
 static struct stepper *stepper_of(struct backend *b)
 {
@@ -316,6 +316,8 @@ static struct backend *step(struct backend *b)
 
 	if (++s->steps == s->at)
 		s->act();
+	else if (s->later != NULL && s->steps == s->later_at)
+		s->later();
 	return s->inner;
 }
 
@@ -360,9 +362,9 @@ static int step_note_scan(struct backend *b, const char *prefix, note_visit *vis
 }
 
 /* False: it had not so many steps. */
-static bool gc_with(void (*act)(void), int at)
+static bool gc_with_both(void (*act)(void), int at, void (*later)(void), int later_at)
 {
-	struct stepper s = { .inner = f.bucket, .at = at, .act = act };
+	struct stepper s = { .inner = f.bucket, .at = at, .act = act, .later = later, .later_at = later_at };
 	struct gc_options o;
 	struct gc_result r;
 	struct stow_err err;
@@ -383,12 +385,23 @@ static bool gc_with(void (*act)(void), int at)
 	return s.steps >= at;
 }
 
+static bool gc_with(void (*act)(void), int at)
+{
+	return gc_with_both(act, at, NULL, 0);
+}
+
 static struct digest wanted;
 static bool adopted;
 
+/* As the store does: what is found is adopted, if it is not refused. */
+static bool find_and_adopt(void)
+{
+	return has_object(f.bucket, &wanted) && holder_adopt(&f.node[0], &wanted);
+}
+
 static void adopt_now(void)
 {
-	adopted = holder_adopt(&f.node[0], &wanted);
+	adopted = find_and_adopt();
 }
 
 /* Another blob each time: what was asked for goes on being told for a while. */
@@ -417,10 +430,60 @@ static void what_is_adopted_at_any_step_stays(void **state UNUSED)
 	at_every_step(adopt_now);
 }
 
+/* While gc stands still: so long that the node is told what it can have, if it can. */
+static void adopt_patiently(void)
+{
+	int64_t until = clock_mono_ns() + 20 * NSEC_PER_MSEC;
+
+	while (!(adopted = find_and_adopt()) && clock_mono_ns() < until)
+		wait_a_bit(wait_deadline(), "adoption", __FILE__, __LINE__);
+}
+
+static void what_is_adopted_after_a_while_at_any_step_stays(void **state UNUSED)
+{
+	holder_start(&f, 0);
+	holder_start(&f, 1);
+	at_every_step(adopt_patiently);
+}
+
+/* And forgotten at once, so that the node's note has it no more for its row. */
+static void adopt_and_delete(void)
+{
+	struct note_node before, now;
+
+	adopt_patiently();
+	if (!adopted)
+		return;
+	adopted = false;
+	assert_true(holder_note(&f, 0, &before));
+	holder_delete(&f.node[0], &wanted);
+	holdings_gone(f.node[0].holdings, &wanted);
+	wait_for(holder_note(&f, 0, &now) && now.time_ns > before.time_ns);
+}
+
+static void what_was_had_before_and_is_adopted_again_stays(void **state UNUSED)
+{
+	static const int gaps[] = { 1, 3, 6, 10 };
+	unsigned hits = 0;
+
+	holder_start(&f, 0);
+	holder_start(&f, 1);
+	for (int at = 1; at < 60; at++) {
+		wanted = object(f.bucket, 3000 + (unsigned)at);
+		adopted = false;
+		if (!gc_with_both(adopt_and_delete, at, adopt_now, at + gaps[(size_t)at % ARRAY_LEN(gaps)]))
+			break;
+		if (adopted)
+			assert_true(has_object(f.bucket, &wanted));
+		hits += adopted;
+	}
+	assert_true(hits > 0);
+}
+
 /* It was asked for, and has its row only when all is over. */
 static void ask_now(void)
 {
-	adopted = !holdings_refused(f.node[0].holdings, &wanted);
+	adopted = has_object(f.bucket, &wanted) && !holdings_refused(f.node[0].holdings, &wanted);
 }
 
 static void what_is_asked_for_at_any_step_stays(void **state UNUSED)
@@ -434,7 +497,7 @@ static void start_and_adopt(void)
 {
 	if (f.node[0].holdings == NULL)
 		holder_start(&f, 0);
-	adopted = holder_adopt(&f.node[0], &wanted);
+	adopted = find_and_adopt();
 }
 
 static void what_is_adopted_by_a_node_that_comes_up_at_any_step_stays(void **state UNUSED)
@@ -461,7 +524,7 @@ static void what_is_adopted_by_a_node_that_comes_up_at_any_step_stays(void **sta
 static void delete_and_adopt(void)
 {
 	holder_delete(&f.node[0], &wanted);
-	adopted = holder_adopt(&f.node[0], &wanted);
+	adopted = find_and_adopt();
 }
 
 static void what_is_deleted_and_adopted_again_at_any_step_stays(void **state UNUSED)
@@ -612,6 +675,8 @@ int main(void)
 		CASE(what_killed_runs_left_is_removed_in_the_end),
 		CASE(a_run_without_marks_is_given_up),
 		CASE(what_is_adopted_at_any_step_stays),
+		CASE(what_is_adopted_after_a_while_at_any_step_stays),
+		CASE(what_was_had_before_and_is_adopted_again_stays),
 		CASE(what_is_asked_for_at_any_step_stays),
 		CASE(what_is_adopted_by_a_node_that_comes_up_at_any_step_stays),
 		CASE(what_is_deleted_and_adopted_again_at_any_step_stays),

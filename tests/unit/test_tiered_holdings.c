@@ -98,7 +98,7 @@ static void what_did_not_change_is_told_again_before_it_is_too_old(void **state 
 {
 	struct note_node before, now;
 
-	f.node[0].options.grace_ns = 400 * NSEC_PER_MSEC;
+	f.node[0].options.grace_ns = 2 * NSEC_PER_SEC;
 	holder_start(&f, 0);
 	assert_true(holder_note(&f, 0, &before));
 	wait_for(holder_note(&f, 0, &now) && now.time_ns > before.time_ns);
@@ -189,7 +189,7 @@ static void who_could_not_tell_for_long_refuses_everything(void **state UNUSED)
 
 	n->options.grace_ns = 400 * NSEC_PER_MSEC;
 	holder_start(&f, 0);
-	assert_false(refused(0, &a));
+	wait_for(!refused(0, &a));
 	n->plan.code = STOW_UNAVAILABLE;
 	n->plan.forever = true;
 	n->plan.after[FAULT_NOTE_PUT] = 1;
@@ -212,6 +212,25 @@ static void what_is_marked_is_refused(void **state UNUSED)
 	assert_false(refused(0, &b));
 	unmark();
 	wait_for(!refused(0, &a));
+}
+
+static void who_has_looked_or_was_refused_is_told(void **state UNUSED)
+{
+	struct digest a = some_digest(DIGEST_SHA256, 1);
+	struct holder *n = &f.node[0];
+
+	holder_start(&f, 0);
+	wait_for(n->returned == 1); /* before the first exchange all was refused */
+	assert_int_equal(n->marked, 0);
+	mark(RUN, &a);
+	wait_for(has_noted(0, RUN));
+	assert_int_equal(n->marked, 1);
+	assert_true(refused(0, &a));
+	wait_for(n->returned == 2); /* it may be had */
+	assert_false(refused(0, &a));
+	unmark();
+	wait_for(n->returned == 3); /* all may */
+	assert_int_equal(n->marked, 1);
 }
 
 static void what_was_marked_is_refused_for_a_while(void **state UNUSED)
@@ -405,6 +424,7 @@ int main(void)
 		CASE(it_tells_first_and_looks_for_a_run_afterwards),
 		CASE(who_could_not_tell_for_long_refuses_everything),
 		CASE(what_is_marked_is_refused),
+		CASE(who_has_looked_or_was_refused_is_told),
 		CASE(what_was_marked_is_refused_for_a_while),
 		CASE(what_is_marked_can_be_had_before_it_is_removed),
 		CASE(what_was_had_so_is_told_while_the_run_lasts),
