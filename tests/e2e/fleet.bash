@@ -165,7 +165,7 @@ stow() {
 told() { stow status --format json | jq --raw-output "$1"; }
 told_so() { [[ $(told "$1") == true ]]; }
 
-flushed() { stow flush --timeout 60s; }
+flushed() { stow flush --timeout 110s; }
 
 # The names of the blobs that this node's registry was asked for. Looks (HEAD) do not count.
 blobs_asked() {

@@ -47,7 +47,7 @@ bucket_count() { bucket_blobs | wc -l; }
 	[[ $status == 0 && $(removed) == 0 ]]
 	# And what is gone can come again.
 	at b pull layers
-	at b flushed
+	timed "flush after a collection" at b flushed
 	bucket_has layers
 }
 
@@ -112,12 +112,13 @@ bucket_count() { bucket_blobs | wc -l; }
 	retry 40 some_are_gone
 	at a end gc KILL
 	server_rules "$FAULTS" '[]'
-	# Between the two somebody wants it again.
+	# Between the two somebody wants it again, which must wait for the bucket until that is settled.
 	at b pull layers
-	at b flushed
+	at b readable_all
 	run collect --format json
 	echo "$output"
 	[[ $status == 0 ]]
+	at b flushed
 	at b readable_all
 	bucket_has layers
 	bucket_has busybox
