@@ -260,10 +260,25 @@ static void a_note_that_changes_is_read_again(void **state)
 	assert_int_equal(fake_count(FAKE_GET), 3);
 	fake_fail(FAKE_GET, 1, 99, STOW_OUT_OF_RANGE);
 	expect_fail(ops()->note_get(env.b, "gc/run", &to, &err), &err, STOW_UNAVAILABLE);
+	expect_named(&err, "GetObject");
 	assert_int_equal(to.len, 4);
 	fake_fail(FAKE_GET, 1, 1, STOW_UNAVAILABLE);
 	expect_fail(ops()->note_get(env.b, "gc/run", &to, &err), &err, STOW_UNAVAILABLE);
 	assert_int_equal(to.len, 4);
+}
+
+/* What a GET says of the bucket, where HEAD cannot say it, is no change of the note. */
+static void a_bucket_that_is_gone_is_said_so(void **state)
+{
+	CLEANUP(buf_free) struct buf to;
+	struct stow_err err;
+
+	(void)state;
+	buf_init(&to, 100);
+	fake_fail(FAKE_GET, 1, 99, STOW_FAILED_PRECONDITION);
+	expect_fail(ops()->note_get(env.b, "gc/run", &to, &err), &err, STOW_INTERNAL);
+	expect_named(&err, "GetObject");
+	assert_int_equal(fake_count(FAKE_GET), 1);
 }
 
 static void a_server_without_conditions_says_so(void **state)
@@ -380,6 +395,7 @@ int main(void)
 		ENV_CASE(the_record_of_a_stage_is_one_of_a_sending),
 		ENV_CASE(a_sending_ends_when_the_backend_is_stopped),
 		ENV_CASE(a_note_that_changes_is_read_again),
+		ENV_CASE(a_bucket_that_is_gone_is_said_so),
 		ENV_CASE(a_server_without_conditions_says_so),
 		ENV_CASE(a_registry_is_a_source),
 		ENV_CASE(another_store_is_a_source),
