@@ -39,7 +39,9 @@ struct fleet_status {
 struct fleet_ops {
 	/* Does not block, but for reading the database. */
 	int (*status)(struct backend *b, struct fleet_status *ret_st, struct stow_err *err);
-	/* What is pending is tried now, not when its time comes. Does not block. */
+	/* What is pending is tried now, not when its time comes, and so is a storage that was away. Does not
+	 * block.
+	 */
 	void (*flush)(struct backend *b);
 };
 

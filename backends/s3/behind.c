@@ -25,7 +25,7 @@ static struct s3_sending *sending_from(struct sending *s)
 	return ss;
 }
 
-/* HEAD's 404 has no body that says what is missing: see ask_why() for who has to know. */
+/* HEAD's 404 has no body that says what is missing: see s3_head_sure() for who has to know. */
 int s3_look(struct backend *b, const struct digest *d, struct blob_stat *ret_st, struct stow_err *err)
 {
 	struct s3 *s = s3_from(b);
@@ -33,7 +33,7 @@ int s3_look(struct backend *b, const struct digest *d, struct blob_stat *ret_st,
 	char text[DIGEST_STR_MAX];
 	struct s3_object o;
 
-	if (s3_head(s->client, key, &o, err) == 0) {
+	if (s3_head_told(s->client, key, &o, err) == 0) {
 		*ret_st = (struct blob_stat){ .size = o.size, .modified_ns = o.modified_ns };
 		return 0;
 	}

@@ -53,9 +53,8 @@ int s3_note_put(struct backend *b, const char *name, const void *data, size_t n,
 	return fail_note(name, err);
 }
 
-/* One version of it, of which *to has nothing after a failure. FAILED_PRECONDITION and OUT_OF_RANGE: there is
- * another one now. */
-static int get_once(struct s3 *s, const char *key, struct buf *to, struct stow_err *err)
+/* One version of it, of which *to has nothing after a failure. *ret_changed: there is another one now. */
+static int get_once(struct s3 *s, const char *key, struct buf *to, bool *ret_changed, struct stow_err *err)
 {
 	size_t before = to->len;
 	struct s3_object o;
@@ -75,6 +74,8 @@ static int get_once(struct s3 *s, const char *key, struct buf *to, struct stow_e
 
 		if (s3_get(s->client, key, o.etag, off, n, p + off, err) < 0) {
 			to->len = before;
+			*ret_changed = err->code == STOW_FAILED_PRECONDITION ||
+				       err->code == STOW_OUT_OF_RANGE;
 			return -1;
 		}
 		off += n;
@@ -88,12 +89,15 @@ int s3_note_get(struct backend *b, const char *name, struct buf *to, struct stow
 	CLEANUP(freep) char *key = note_key(s, name);
 
 	for (int i = 1;; i++) {
-		if (get_once(s, key, to, err) == 0)
+		bool changed = false;
+
+		if (get_once(s, key, to, &changed, err) == 0)
 			return 0;
-		if (err->code != STOW_FAILED_PRECONDITION && err->code != STOW_OUT_OF_RANGE)
-			return fail_note(name, err);
-		if (i == GET_TRIES)
-			return stow_fail(err, STOW_UNAVAILABLE, "note %s: is replaced all the time", name);
+		if (changed && i < GET_TRIES)
+			continue;
+		if (changed)
+			err->code = STOW_UNAVAILABLE;
+		return fail_note(name, err);
 	}
 }
 

@@ -60,8 +60,9 @@ int s3_fail_upload(struct stow_err *err)
 	return s3_fail(err);
 }
 
-/* An answer to HEAD has no body: its 404 may be the bucket's, or that of a server which knows no S3. One to
- * GET says what is missing; if it is not the bucket, and the object is there after all, HEAD's word counts.
+/* An answer to HEAD has no body: its 404 may be the bucket's, or that of a server which knows no S3, and a
+ * 403 or 400 does not say what is wrong. One to GET says it; if that finds the object after all, HEAD's word
+ * counts.
  */
 static int ask_why(struct s3_client *c, const char *key, struct s3_object *ret_o, struct stow_err *err)
 {
@@ -72,13 +73,22 @@ static int ask_why(struct s3_client *c, const char *key, struct s3_object *ret_o
 	return s3_head(c, key, ret_o, err);
 }
 
+int s3_head_told(struct s3_client *c, const char *key, struct s3_object *ret_o, struct stow_err *err)
+{
+	if (s3_head(c, key, ret_o, err) == 0)
+		return 0;
+	if (err->code != STOW_PERMISSION_DENIED && err->code != STOW_INVALID_ARGUMENT)
+		return -1;
+	return ask_why(c, key, ret_o, err);
+}
+
 int s3_head_sure(struct s3_client *c, const char *key, unsigned looks, struct s3_object *ret_o,
 		 struct stow_err *err)
 {
 	struct timespec pause = { .tv_nsec = 50 * NSEC_PER_MSEC };
 
 	for (unsigned look = 1;; look++) {
-		if (s3_head(c, key, ret_o, err) == 0)
+		if (s3_head_told(c, key, ret_o, err) == 0)
 			return 0;
 		if (err->code != STOW_NOT_FOUND)
 			return -1;

@@ -9,6 +9,11 @@
  * wrong, the stage is uploaded from its spool then. So nothing in the bucket ever has a temporary name, no
  * right to copy objects is needed, and what is visible is whole.
  *
+ * Behind a tiered backend (content/behind.h), nobody uses its stages: what is sent has its bytes elsewhere,
+ * and <path>/ingest has records of uploads alone. <path> may be that of a local store, whose spools are there
+ * too. Notes are objects <prefix>/<name>, beside blobs/. With `read_only`, `path` is NULL and nothing is
+ * changed.
+ *
  * The bucket below the prefix belongs to this store: what is removed here is removed there. It is not
  * searched when the store opens, since it may hold millions: a blob that the database does not know is
  * adopted when somebody asks for it. */

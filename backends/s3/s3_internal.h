@@ -55,6 +55,10 @@ char *s3_blob_key(const struct s3 *s, const struct digest *d);
 /* True, with the digest, for a key of that form. */
 bool s3_key_digest(const struct s3 *s, const char *key, struct digest *ret_d);
 
+/* s3_head(), and where that is refused, with the server's reason: one request more. NOT_FOUND may be wrong.
+ */
+int s3_head_told(struct s3_client *c, const char *key, struct s3_object *ret_o,
+		 struct stow_err *err) MUST_CHECK;
 /* The object of that key, but NOT_FOUND only if so many looks have not found it, with pauses in between: for
  * one that must be there, in a bucket whose answers may lag behind its writes. And only if the server has
  * said that it is the key which is missing: a store that hears NOT_FOUND forgets the blob. */

@@ -54,8 +54,12 @@ int upload_move(struct upload *u, const char *owner, sending_read *read, void *a
 			return -1;
 	}
 	LOCK_SCOPE(&u->lock);
+	/* First the file, which may be waiting for the disk: from `moving` on, reads wait, and one of them
+	 * may be the transfer thread's. */
+	while (u->filing)
+		lock_wait(&u->lock, &u->change);
 	u->moving = true;
-	while (u->reading > 0 || u->filing)
+	while (u->reading > 0)
 		lock_wait(&u->lock, &u->change);
 	if (strcmp(owner, u->owner) != 0)
 		result = sidecar_move(dir, u->owner, owner, err);

@@ -39,6 +39,7 @@ struct cache {
 	int64_t unlooked; /* that were added since the thread has looked */
 	int64_t wanted;   /* that others wait for room for */
 	uint64_t limit;   /* 0: none */
+	uint64_t slack;   /* what is removed beyond it, or for the free space beyond its floor */
 	uint64_t rounds;  /* that the thread has begun, and ended */
 	uint64_t rounds_done;
 	uint64_t evicted, evicted_bytes;
@@ -51,9 +52,10 @@ static uint64_t share_of(const struct tiered_share *s, uint64_t total)
 	return s->percent > 0 ? total / 100 * s->percent : s->bytes;
 }
 
-/* How many bytes have to go so that `more` have room; 0: none. *ret_limit as cache_status() shows it. What
- * cannot be found out about the disk is no limit. */
-static uint64_t too_much(const struct cache *c, uint64_t bytes, uint64_t more, uint64_t *ret_limit)
+/* How many bytes have to go so that `more` have room; 0: none. *ret_limit as cache_status() shows it,
+ * *ret_slack as it is declared. What cannot be found out about the disk is no limit. */
+static uint64_t too_much(const struct cache *c, uint64_t bytes, uint64_t more, uint64_t *ret_limit,
+			 uint64_t *ret_slack)
 {
 	struct backend *fast = c->o.fast;
 	uint64_t left = 0, total = 0, over = 0, floor;
@@ -63,6 +65,7 @@ static uint64_t too_much(const struct cache *c, uint64_t bytes, uint64_t more, u
 		left = total = 0;
 	*ret_limit = share_of(&c->o.max_size, total);
 	floor = total > 0 ? share_of(&c->o.min_free, total) : 0;
+	*ret_slack = (*ret_limit > 0 ? *ret_limit : floor) / 100 * CACHE_SLACK_PERCENT;
 	if (*ret_limit > 0 && bytes + more > *ret_limit)
 		over = bytes + more - *ret_limit;
 	if (floor > 0 && left < floor + more && floor + more - left > over)
@@ -175,15 +178,16 @@ static bool scan(struct cache *c, struct pick *p)
 
 static uint64_t now_too_much(struct cache *c)
 {
-	uint64_t bytes, wanted, limit, over;
+	uint64_t bytes, wanted, limit, slack, over;
 
 	lock_take(&c->lock);
 	bytes = c->bytes > 0 ? (uint64_t)c->bytes : 0;
 	wanted = (uint64_t)c->wanted;
 	lock_release(&c->lock);
-	over = too_much(c, bytes, wanted, &limit);
+	over = too_much(c, bytes, wanted, &limit, &slack);
 	lock_take(&c->lock);
 	c->limit = limit;
+	c->slack = slack;
 	lock_release(&c->lock);
 	return over;
 }
@@ -230,7 +234,7 @@ static bool round_once(struct cache *c, struct candidate *v, bool *ret_again)
 	if (over == 0)
 		return true;
 	lock_take(&c->lock);
-	slack = c->limit / 100 * CACHE_SLACK_PERCENT;
+	slack = c->slack;
 	lock_release(&c->lock);
 	gone = evict(c, &p, over + slack);
 	*ret_again = gone > 0 && p.more;
@@ -351,20 +355,20 @@ static void wait_for_round(struct cache *c, uint64_t size)
 
 static bool has_room(struct cache *c, uint64_t size)
 {
-	uint64_t bytes, limit;
+	uint64_t bytes, limit, slack;
 
 	lock_take(&c->lock);
 	bytes = c->bytes > 0 ? (uint64_t)c->bytes : 0;
 	lock_release(&c->lock);
-	return too_much(c, bytes, size, &limit) == 0;
+	return too_much(c, bytes, size, &limit, &slack) == 0;
 }
 
 /* Whether there would be room if there were nothing else. */
 static bool can_fit(const struct cache *c, uint64_t size)
 {
-	uint64_t limit;
+	uint64_t limit, slack;
 
-	(void)too_much(c, 0, 0, &limit);
+	(void)too_much(c, 0, 0, &limit, &slack);
 	return limit == 0 || size <= limit;
 }
 

@@ -2,9 +2,9 @@
  *
  * All bytes count; only blobs go that are known to be behind, least recently used first (backend.h: used_ns),
  * and none that `keep` speaks for. There is no table of them in memory: when something has to go, a scan adds
- * up what is there and picks the oldest, enough to get CACHE_SLACK below the limit, so that the next one is
- * not soon. The sum is made by the scan and adjusted between two of them, so it is right after a crash, and a
- * mistake does not last.
+ * up what is there and picks the oldest. CACHE_SLACK_PERCENT of the limit (of the floor, where there is no
+ * limit) goes beyond what has to, so that the next one is not soon. The sum is made by the scan and adjusted
+ * between two of them, so it is right after a crash, and a mistake does not last.
  *
  * That more is stored than allowed, and nothing may go, is logged once.
  *

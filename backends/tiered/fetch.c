@@ -228,7 +228,7 @@ void fetch_end_locked(struct fetch *f, enum fetch_state state, const struct stow
 	lock_take(&fs->lock);
 	unlist_locked(f);
 	pthread_cond_broadcast(&f->change);
-	pthread_cond_broadcast(&fs->work);
+	pthread_cond_signal(&fs->work);
 	fetch_unuse_locked(f);
 }
 
@@ -265,7 +265,7 @@ void fetch_break_locked(struct fetch *f, struct held *source, const struct stow_
 	f->tries++;
 	f->failures++;
 	pthread_cond_broadcast(&f->change);
-	pthread_cond_broadcast(&fs->work);
+	pthread_cond_signal(&fs->work);
 	if (old == NULL)
 		return;
 	f->users++;
@@ -302,7 +302,7 @@ void fetch_wrong_locked(struct fetch *f)
 		struct fetch *next = fetch_new_locked(fs, &f->digest, true);
 
 		next->prefetch = next->anew = true;
-		pthread_cond_broadcast(&fs->work);
+		pthread_cond_signal(&fs->work);
 	}
 	fetch_unuse_locked(f);
 }
@@ -365,7 +365,7 @@ int fetch_open(struct fetches *fs, const struct digest *d, struct fetch_reader *
 	f->readers++;
 	if (!f->opened) /* whatever has failed, failed for somebody else */
 		f->retry_ns = 0;
-	pthread_cond_broadcast(&fs->work);
+	pthread_cond_signal(&fs->work);
 	result = opened_locked(f, until, err);
 	if (result == 0) {
 		r = x_calloc(1, sizeof(*r));
@@ -394,7 +394,7 @@ void fetch_close(struct fetch_reader *r)
 	f->readers--;
 	fetch_settle_locked(f);
 	fetch_unuse_locked(f);
-	pthread_cond_broadcast(&fs->work); /* it is another one's turn, maybe */
+	pthread_cond_signal(&fs->work); /* it is another one's turn, maybe */
 	lock_release(&fs->lock);
 }
 
@@ -411,7 +411,7 @@ void fetch_prefetch(struct fetches *fs, const struct digest *d)
 		f = fetch_new_locked(fs, d, true);
 	if (f != NULL)
 		f->prefetch = true;
-	pthread_cond_broadcast(&fs->work);
+	pthread_cond_signal(&fs->work);
 }
 
 void fetch_cancel(struct fetches *fs, const struct digest *d)

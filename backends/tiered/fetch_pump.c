@@ -141,6 +141,7 @@ static void staging_end(struct fetch *f)
 {
 	LOCK_SCOPE(&f->home->lock);
 	f->staging = false;
+	f->progress_ns = clock_mono_ns();
 	pthread_cond_broadcast(&f->change);
 }
 
@@ -305,7 +306,7 @@ static void look_ahead(struct fetches *fs, const struct digest *d)
 	if (backend_open(fs->o.fast, d, &blob, &err) < 0 || blob->size == 0 || blob->size > MANIFEST_MAX)
 		return;
 	text = x_malloc((size_t)blob->size);
-	if (blob_pread(blob, text, (size_t)blob->size, 0, 0, &got, &err) < 0 || got == 0 || text[0] != '{')
+	if (blob_pread(blob, text, (size_t)blob->size, 0, 0, &got, &err) < 0 || got != blob->size)
 		return;
 	child = x_calloc(MANIFEST_CHILDREN, sizeof(*child));
 	n = manifest_children(text, got, child);
@@ -417,6 +418,7 @@ void *fetch_thread(void *arg)
 			continue;
 		}
 		fetch_to_end_locked(&fs->active, f);
+		pthread_cond_signal(&fs->work); /* there may be more, for one who sleeps */
 		f->running = true;
 		f->users++;
 		lock_release(&fs->lock);
@@ -425,7 +427,6 @@ void *fetch_thread(void *arg)
 		f->running = false;
 		fetch_settle_locked(f);
 		fetch_unuse_locked(f);
-		pthread_cond_broadcast(&fs->work);
 	}
 	lock_release(&fs->lock);
 	return NULL;

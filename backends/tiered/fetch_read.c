@@ -156,6 +156,14 @@ static int ended(const struct fetch *f, struct stow_err *err)
 	return stow_fail(err, STOW_UNAVAILABLE, "the store is stopping");
 }
 
+/* How long a reader waits that began at `start`. Our own disk may take its time, to publish for instance. */
+static int64_t patient_until(const struct fetch *f, int64_t start)
+{
+	if (f->staging)
+		return INT64_MAX;
+	return (f->progress_ns > start ? f->progress_ns : start) + f->home->patience_ns;
+}
+
 static int read_locked(struct fetch *f, struct request *q, void *to, struct stow_err *err)
 {
 	struct fetches *fs = f->home;
@@ -178,11 +186,11 @@ static int read_locked(struct fetch *f, struct request *q, void *to, struct stow
 		if (q->now)
 			return stow_fail(err, STOW_UNAVAILABLE, "not here yet");
 		f->waiting++;
-		pthread_cond_broadcast(&fs->work);
-		(void)fetch_wait_locked(f,
-					(f->progress_ns > start ? f->progress_ns : start) + fs->patience_ns);
+		if (f->state == FETCH_BROKEN) /* it is tried again for us */
+			pthread_cond_signal(&fs->work);
+		(void)fetch_wait_locked(f, patient_until(f, start));
 		f->waiting--;
-		if (clock_mono_ns() >= (f->progress_ns > start ? f->progress_ns : start) + fs->patience_ns)
+		if (clock_mono_ns() >= patient_until(f, start))
 			return stow_fail(err, STOW_UNAVAILABLE, "no byte has come for %lld s: %s",
 					 (long long)(fs->patience_ns / NSEC_PER_SEC),
 					 f->state == FETCH_BROKEN ? f->err.msg

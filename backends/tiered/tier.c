@@ -165,14 +165,14 @@ static void close_circuit(struct circuit *c)
 		c->on_return(c->arg);
 }
 
+/* By stat, whose NOT_FOUND is sure: a look takes a bucket that is gone for one that has no such blob. */
 static void probe(struct circuit *c)
 {
-	struct backend *b = c->tier->backend;
 	struct digest d = improbable();
 	struct blob_stat st;
 	struct stow_err err;
 
-	if (b->ops->behind->look(b, &d, &st, &err) == 0 || !counts(&err)) {
+	if (backend_stat(c->tier->backend, &d, &st, &err) == 0 || !counts(&err)) {
 		close_circuit(c);
 		return;
 	}

@@ -303,6 +303,8 @@ static void tiered_flush(struct backend *b)
 {
 	struct tiered *t = tiered_from(b);
 
+	for (size_t i = 0; i < t->tiers.n; i++)
+		tier_probe(&t->tiers.v[i]);
 	if (t->queue != NULL)
 		queue_flush(t->queue);
 }

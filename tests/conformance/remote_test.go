@@ -18,7 +18,8 @@ import (
 
 // The same tests run over a bucket where S3_ENDPOINT is set (tests/suite/s3.sh sets it, with S3_BUCKET,
 // S3_REGION, S3_CA and AWS_...): every root has a prefix of its own there. The disk has nothing but stages, unless
-// S3_MODE is tiered: then the bytes are on the disk, and come into the bucket afterwards.
+// S3_MODE is tiered: then the bytes are on the disk, and come into the bucket afterwards; and what is deleted is deleted
+// there, too, or the next Info would find it again.
 
 func remote() bool { return os.Getenv("S3_ENDPOINT") != "" }
 
@@ -46,7 +47,7 @@ func remoteEnvironment(root string) []string {
 	if !remote() {
 		return nil
 	}
-	return []string{
+	environment := []string{
 		"STOWAGE_REMOTE_TYPE=s3",
 		"STOWAGE_REMOTE_MODE=" + remoteMode(),
 		"STOWAGE_REMOTE_S3_ENDPOINT=" + os.Getenv("S3_ENDPOINT"),
@@ -60,6 +61,10 @@ func remoteEnvironment(root string) []string {
 		"STOWAGE_REMOTE_S3_SMALL_BLOB=1MiB",
 		"STOWAGE_REMOTE_S3_PART_SIZE=5MiB",
 	}
+	if remoteMode() == "tiered" {
+		environment = append(environment, "STOWAGE_REMOTE_OWNER=exclusive")
+	}
+	return environment
 }
 
 // bucketClient trusts the authority that S3_CA names.

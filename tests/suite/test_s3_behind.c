@@ -4,6 +4,7 @@
 #include "tests/suite/s3_upload_env.h"
 
 #include <stdio.h>
+#include <time.h>
 
 static atomic_bool shut; /* the first source must not be read any more */
 
@@ -90,8 +91,11 @@ static void a_look_is_one_request(void **state)
 	expect_fail(ops()->look(env.b, &env.d, &st, &err), &err, STOW_NOT_FOUND);
 	assert_int_equal(fake_count(FAKE_HEAD), 1);
 	assert_int_equal(fake_count(FAKE_GET), 0);
+	/* One that is refused has no reason in it: a second one asks for that. */
 	fake_fail(FAKE_HEAD, 1, 1, STOW_PERMISSION_DENIED);
+	fake_fail(FAKE_GET, 1, 1, STOW_PERMISSION_DENIED);
 	expect_fail(ops()->look(env.b, &env.d, &st, &err), &err, STOW_PERMISSION_DENIED);
+	assert_int_equal(fake_count(FAKE_GET), 1);
 	fake_fail(FAKE_HEAD, 1, 1, STOW_FAILED_PRECONDITION);
 	expect_fail(ops()->look(env.b, &env.d, &st, &err), &err, STOW_INTERNAL);
 	backend_stop(env.b);
@@ -116,6 +120,25 @@ static void parts_under_way_go_on_after_a_move(void **state)
 	assert_int_equal(fake_count(FAKE_PART), PARTS);
 	expect_record("");
 	env_check_whole();
+}
+
+/* While the upload is being made, recorded, or its parts are read: no moment is a wrong one. */
+static void a_sending_can_move_at_any_moment(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 12; i++) {
+		struct sending *s = begin(env.name.s, 0);
+		struct stow_err err;
+
+		ops()->send_advance(s, SIZE);
+		(void)nanosleep(&(struct timespec){ .tv_nsec = i * 200000 }, NULL);
+		move(s);
+		finish(s, 0);
+		expect_record("");
+		assert_int_equal(fake_count(FAKE_CREATE), i + 1);
+		env_check_whole();
+		expect_ok(backend_remove(env.b, &env.d, &err), &err);
+	}
 }
 
 static void a_restart_after_a_move_sends_what_is_missing(void **state)
@@ -237,10 +260,25 @@ static void a_note_that_changes_is_read_again(void **state)
 	assert_int_equal(fake_count(FAKE_GET), 3);
 	fake_fail(FAKE_GET, 1, 99, STOW_OUT_OF_RANGE);
 	expect_fail(ops()->note_get(env.b, "gc/run", &to, &err), &err, STOW_UNAVAILABLE);
+	expect_named(&err, "GetObject");
 	assert_int_equal(to.len, 4);
 	fake_fail(FAKE_GET, 1, 1, STOW_UNAVAILABLE);
 	expect_fail(ops()->note_get(env.b, "gc/run", &to, &err), &err, STOW_UNAVAILABLE);
 	assert_int_equal(to.len, 4);
+}
+
+/* What a GET says of the bucket, where HEAD cannot say it, is no change of the note. */
+static void a_bucket_that_is_gone_is_said_so(void **state)
+{
+	CLEANUP(buf_free) struct buf to;
+	struct stow_err err;
+
+	(void)state;
+	buf_init(&to, 100);
+	fake_fail(FAKE_GET, 1, 99, STOW_FAILED_PRECONDITION);
+	expect_fail(ops()->note_get(env.b, "gc/run", &to, &err), &err, STOW_INTERNAL);
+	expect_named(&err, "GetObject");
+	assert_int_equal(fake_count(FAKE_GET), 1);
 }
 
 static void a_server_without_conditions_says_so(void **state)
@@ -349,6 +387,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		ENV_CASE(a_look_is_one_request),
 		ENV_CASE(parts_under_way_go_on_after_a_move),
+		ENV_CASE(a_sending_can_move_at_any_moment),
 		ENV_CASE(a_restart_after_a_move_sends_what_is_missing),
 		ENV_CASE(a_move_gives_up_what_was_kept),
 		ENV_CASE(what_is_forgotten_is_aborted),
@@ -356,6 +395,7 @@ int main(void)
 		ENV_CASE(the_record_of_a_stage_is_one_of_a_sending),
 		ENV_CASE(a_sending_ends_when_the_backend_is_stopped),
 		ENV_CASE(a_note_that_changes_is_read_again),
+		ENV_CASE(a_bucket_that_is_gone_is_said_so),
 		ENV_CASE(a_server_without_conditions_says_so),
 		ENV_CASE(a_registry_is_a_source),
 		ENV_CASE(another_store_is_a_source),

@@ -1,6 +1,8 @@
 /* What comes from behind: for its readers while it comes, and ahead of them. */
 #include "tests/unit/fetch_env.h"
 
+#include <time.h>
+
 static void a_blob_comes_and_is_here(void **state UNUSED)
 {
 	struct digest d = blob_behind(0, 5 * MIB + 7, 1);
@@ -264,6 +266,35 @@ static void a_reader_is_told_when_nothing_comes(void **state UNUSED)
 	fetch_close(r);
 }
 
+static void read_or_let_go(void *arg, int i)
+{
+	const struct timespec longer = { .tv_nsec = 150000000 };
+	struct stow_err err;
+	uint8_t byte;
+	size_t got;
+
+	if (i == 0) {
+		thread_check(fetch_read(arg, &byte, 1, MIB - 1, 0, &got, &err) == 0);
+		return;
+	}
+	(void)nanosleep(&longer, NULL);
+	atomic_store(&env.plan.hang, false);
+}
+
+/* It is the storages behind that a reader has no patience with. */
+static void our_own_disk_may_take_its_time(void **state UNUSED)
+{
+	struct digest d = blob_behind(0, MIB, 1);
+	struct fetch_reader *r;
+
+	env.fetches->patience_ns = 50 * NSEC_PER_MSEC;
+	atomic_store(&env.plan.hang, true);
+	atomic_store(&env.plan.after[FAULT_STAGE_PUBLISH], 1);
+	r = open_reader(&d, MIB);
+	run_threads(2, read_or_let_go, r);
+	fetch_close(r);
+}
+
 static void what_is_gone_behind_is_not_found(void **state UNUSED)
 {
 	struct digest d = blob_behind(0, 3 * MIB, 1);
@@ -279,7 +310,7 @@ static void what_is_gone_behind_is_not_found(void **state UNUSED)
 	release(&env.tier[0]);
 	read_fails(r, 3 * MIB - 1, 1, STOW_NOT_FOUND);
 	fetch_close(r);
-	assert_int_equal(count_stages(env.fast), 0);
+	wait_for(count_stages(env.fast) == 0);
 }
 
 static void a_blob_that_is_here_already_is_not_fetched(void **state UNUSED)
@@ -450,6 +481,7 @@ int main(void)
 		CASE(nobody_has_it),
 		CASE(nobody_can_be_asked),
 		CASE(a_reader_is_told_when_nothing_comes),
+		CASE(our_own_disk_may_take_its_time),
 		CASE(what_is_gone_behind_is_not_found),
 		CASE(a_blob_that_is_here_already_is_not_fetched),
 		CASE(a_removed_blob_does_not_come),

@@ -75,7 +75,7 @@ static void a_probe_closes_it(void **state UNUSED)
 
 	atomic_store(&returns, 0);
 	tiers_on_return(&env.tiers, count_return, NULL);
-	queue_env_fault(&env, FAULT_LOOK, 1, true, STOW_PERMISSION_DENIED);
+	queue_env_fault(&env, FAULT_STAT, 1, true, STOW_PERMISSION_DENIED);
 	tiers_start(&env.tiers);
 	report(STOW_UNAVAILABLE, TIER_FAILURES);
 	tier_probe(t);
@@ -83,10 +83,10 @@ static void a_probe_closes_it(void **state UNUSED)
 	do {
 		tier_status(t, &st);
 		(void)usleep(500);
-	} while (strcmp(st.error, "planned fault in look") != 0);
+	} while (strcmp(st.error, "planned fault in stat") != 0);
 	assert_false(tier_usable(t));
 	assert_int_equal(returns, 0);
-	queue_env_fault(&env, FAULT_LOOK, 0, false, STOW_OK);
+	queue_env_fault(&env, FAULT_STAT, 0, false, STOW_OK);
 	tier_probe(t);
 	WAIT_FOR(atomic_load(&returns) == 1);
 	assert_true(tier_usable(t));

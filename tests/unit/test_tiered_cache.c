@@ -1,0 +1,240 @@
+/* What may stay here, and what goes first. */
+#include "backends/backends.h"
+#include "backends/tiered/cache.h"
+#include "content/base/clock.h"
+#include "content/base/mem.h"
+#include "content/meta.h"
+#include "tests/suite/suite.h"
+
+enum { SIZE = 1000, BLOBS = 20 };
+
+static struct {
+	char dir[TEMP_DIR_MAX];
+	struct fault_plan plan;
+	struct backend *fast;
+	struct meta *meta;
+	struct cache *cache;
+	struct digest d[BLOBS];
+	atomic_bool kept[BLOBS];
+} env;
+
+static bool keep(void *arg, const struct digest *d)
+{
+	(void)arg;
+	for (int i = 0; i < BLOBS; i++)
+		if (digest_equal(&env.d[i], d))
+			return atomic_load(&env.kept[i]);
+	return false;
+}
+
+static int evict(void *arg, const struct digest *d, struct stow_err *err)
+{
+	if (keep(arg, d))
+		return stow_fail(err, STOW_FAILED_PRECONDITION, "it is kept");
+	return backend_remove(env.fast, d, err);
+}
+
+static int setup(void **state)
+{
+	CLEANUP(freep) char *path = NULL;
+	struct backend *mem;
+	struct stow_err err;
+
+	(void)state;
+	memset(&env, 0, sizeof(env));
+	temp_dir_make(env.dir);
+	path = x_asprintf("%s/meta.mdb", env.dir);
+	expect_ok(meta_open(path, 0, 0, &env.meta, NULL, &err), &err);
+	expect_ok(mem_new(&mem, &err), &err);
+	expect_ok(fault_new(mem, &env.plan, &env.fast, &err), &err);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	cache_stop(env.cache);
+	cache_free(env.cache);
+	backend_free(env.fast);
+	meta_close(env.meta);
+	temp_dir_remove(env.dir);
+	return 0;
+}
+
+/* Blob `i`, which is used later than those before it. */
+static void put(int i, bool behind)
+{
+	struct blob_info info = { .size = SIZE };
+	struct stow_err err;
+
+	env.d[i] = info.digest = blob_digest(DIGEST_SHA256, SIZE, (unsigned)i);
+	put_blob(env.fast, &env.d[i], SIZE, (unsigned)i);
+	expect_ok(meta_blobs_adopt(env.meta, &info, 1, behind, &err), &err);
+}
+
+static void put_all(bool behind)
+{
+	for (int i = 0; i < BLOBS; i++)
+		put(i, behind);
+}
+
+static void start(struct tiered_share max_size, struct tiered_share min_free)
+{
+	env.cache = cache_new(&(struct cache_options){
+		.fast = env.fast,
+		.max_size = max_size,
+		.min_free = min_free,
+		.keep = keep,
+		.evict = evict,
+	});
+	cache_start(env.cache, env.meta);
+}
+
+static struct fleet_status status(void)
+{
+	struct fleet_status st = { 0 };
+
+	cache_status(env.cache, &st);
+	return st;
+}
+
+static bool is_here(int i)
+{
+	struct blob_stat st;
+	struct stow_err err;
+
+	return backend_stat(env.fast, &env.d[i], &st, &err) == 0;
+}
+
+static void wait_bytes(uint64_t bytes)
+{
+	int64_t until = clock_mono_ns() + 20 * NSEC_PER_SEC;
+
+	while (status().cache_bytes != bytes) {
+		if (clock_mono_ns() > until)
+			fail_msg("%llu bytes, not %llu", (unsigned long long)status().cache_bytes,
+				 (unsigned long long)bytes);
+		(void)usleep(1000);
+	}
+}
+
+static const struct tiered_share NONE;
+
+static void what_is_there_is_added_up(void **state)
+{
+	(void)state;
+	put_all(true);
+	start(NONE, NONE);
+	wait_bytes(BLOBS * SIZE);
+	cache_added(env.cache, 5);
+	cache_removed(env.cache, 3);
+	assert_int_equal(status().cache_bytes, BLOBS * SIZE + 2);
+	assert_int_equal(status().cache_limit, 0);
+	assert_int_equal(status().evicted, 0);
+}
+
+/* With some slack below the limit: of 20 blobs, 10 and a half may stay, so 10 do, less the slack. */
+static void the_least_recently_used_go_first(void **state)
+{
+	(void)state;
+	put_all(true);
+	backend_touch(env.fast, &env.d[0]);
+	start((struct tiered_share){ .bytes = 10 * SIZE + SIZE / 2 }, NONE);
+	wait_bytes(9 * SIZE);
+	assert_true(is_here(0));
+	for (int i = 1; i < BLOBS; i++)
+		assert_int_equal(is_here(i), i >= BLOBS - 8);
+	assert_int_equal(status().evicted, 11);
+	assert_int_equal(status().evicted_bytes, 11 * SIZE);
+	assert_int_equal(status().cache_limit, 10 * SIZE + SIZE / 2);
+}
+
+static void what_is_not_behind_stays(void **state)
+{
+	(void)state;
+	for (int i = 0; i < BLOBS; i++)
+		put(i, i % 2 == 0);
+	atomic_store(&env.kept[0], true);
+	start((struct tiered_share){ .bytes = SIZE }, NONE);
+	wait_bytes((BLOBS / 2 + 1) * SIZE);
+	for (int i = 0; i < BLOBS; i++)
+		assert_int_equal(is_here(i), i == 0 || i % 2 == 1);
+}
+
+/* What has got behind meanwhile goes as soon as that is said. */
+static void what_comes_to_be_behind_goes(void **state)
+{
+	struct stow_err err;
+
+	(void)state;
+	put_all(false);
+	start((struct tiered_share){ .bytes = SIZE }, NONE);
+	wait_bytes(BLOBS * SIZE);
+	for (int i = 0; i < BLOBS; i++) {
+		expect_ok(meta_remote_put(env.meta, &env.d[i], clock_wall_ns(), &err), &err);
+		cache_added(env.cache, 0);
+	}
+	wait_bytes(0);
+}
+
+static void free_space_has_a_floor(void **state)
+{
+	struct stow_err err;
+
+	(void)state;
+	put_all(true);
+	atomic_store(&env.plan.space_total, 100 * SIZE);
+	atomic_store(&env.plan.space_free, 20 * SIZE);
+	start(NONE, (struct tiered_share){ .percent = 18 });
+	wait_bytes(BLOBS * SIZE);
+	expect_ok(cache_make_room(env.cache, 2 * SIZE, &err), &err);
+	assert_int_equal(status().evicted, 0);
+	/* Nothing that goes makes this disk's free space more, so there never is enough. */
+	expect_fail(cache_make_room(env.cache, 5 * SIZE, &err), &err, STOW_RESOURCE_EXHAUSTED);
+	assert_true(status().evicted >= 3);
+}
+
+static void room_is_made_where_it_can_be(void **state)
+{
+	struct stow_err err;
+
+	(void)state;
+	put_all(true);
+	atomic_store(&env.plan.space_total, 1000 * SIZE);
+	atomic_store(&env.plan.space_free, 900 * SIZE);
+	start((struct tiered_share){ .percent = 2 }, NONE);
+	wait_bytes(BLOBS * SIZE);
+	assert_int_equal(status().cache_limit, 20 * SIZE);
+	expect_ok(cache_make_room(env.cache, 5 * SIZE, &err), &err);
+	assert_true(status().cache_bytes <= 15 * SIZE);
+	assert_true(status().evicted >= 5);
+	expect_fail(cache_make_room(env.cache, 20 * SIZE + 1, &err), &err, STOW_RESOURCE_EXHAUSTED);
+	for (int i = 0; i < BLOBS; i++)
+		atomic_store(&env.kept[i], true);
+	expect_fail(cache_make_room(env.cache, 20 * SIZE, &err), &err, STOW_RESOURCE_EXHAUSTED);
+}
+
+static void without_limits_there_is_always_room(void **state)
+{
+	struct stow_err err;
+
+	(void)state;
+	start(NONE, NONE);
+	expect_ok(cache_make_room(env.cache, UINT64_C(1) << 60, &err), &err);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(what_is_there_is_added_up),
+		TEST(the_least_recently_used_go_first),
+		TEST(what_is_not_behind_stays),
+		TEST(what_comes_to_be_behind_goes),
+		TEST(free_space_has_a_floor),
+		TEST(room_is_made_where_it_can_be),
+		TEST(without_limits_there_is_always_room),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
