@@ -190,11 +190,13 @@ static int read_locked(struct fetch *f, struct request *q, void *to, struct stow
 			pthread_cond_signal(&fs->work);
 		(void)fetch_wait_locked(f, patient_until(f, start));
 		f->waiting--;
-		if (clock_mono_ns() >= patient_until(f, start))
+		if (clock_mono_ns() >= patient_until(f, start)) {
+			tier_stuck(&fs->o.tiers->v[f->at]);
 			return stow_fail(err, STOW_UNAVAILABLE, "no byte has come for %lld s: %s",
 					 (long long)(fs->patience_ns / NSEC_PER_SEC),
 					 f->state == FETCH_BROKEN ? f->err.msg
 								  : "the storage does not answer");
+		}
 	}
 }
 

@@ -182,14 +182,14 @@ static bool is_bucket(const struct lookup *l, size_t i)
 
 static bool may_ask(struct lookup *l, const struct digest *d, size_t i)
 {
-	return tier_usable(&l->tiers->v[i]) && !lookup_is_bad(l, d, i) &&
+	return tier_trusted(&l->tiers->v[i]) && !lookup_is_bad(l, d, i) &&
 	       !(is_bucket(l, i) && l->refused != NULL && l->refused(l->arg, d));
 }
 
 static bool anybody_may_be_asked(const struct lookup *l)
 {
 	for (size_t i = 0; i < l->tiers->n; i++)
-		if (tier_usable(&l->tiers->v[i]))
+		if (tier_trusted(&l->tiers->v[i]))
 			return true;
 	return false;
 }
@@ -324,9 +324,11 @@ static int fail_not_found(const struct digest *d, struct stow_err *err)
 	return stow_fail(err, STOW_NOT_FOUND, "blob %s: not found", text);
 }
 
-static int give_locked(const struct answer *a, struct blob_stat *ret_st, size_t *ret_at, struct stow_err *err)
+/* What a storage has that gives nothing now is not promised to anybody. */
+static int give_locked(const struct lookup *l, const struct answer *a, struct blob_stat *ret_st,
+		       size_t *ret_at, struct stow_err *err)
 {
-	if (!a->found)
+	if (!a->found || !tier_trusted(&l->tiers->v[a->at]))
 		return fail_not_found(&a->digest, err);
 	*ret_st = (struct blob_stat){ .size = a->size, .modified_ns = a->modified_ns, .behind = true };
 	if (ret_at != NULL)
@@ -379,7 +381,7 @@ int lookup_find(struct lookup *l, const struct digest *d, struct blob_stat *ret_
 	if (a == NULL || (a->found && is_bucket(l, a->at) && no_bucket))
 		result = fail_not_found(d, err);
 	else
-		result = give_locked(a, ret_st, ret_at, err);
+		result = give_locked(l, a, ret_st, ret_at, err);
 	lock_release(&l->lock);
 	if (late != NULL) {
 		stow_fail(&why, STOW_DEADLINE_EXCEEDED, "did not say within %lld ms whether it has a blob",
@@ -399,7 +401,7 @@ int lookup_known(struct lookup *l, const struct digest *d, struct blob_stat *ret
 	a = *find_locked(l, d);
 	if (a == NULL || a->state != KNOWN || a->until_ns <= clock_mono_ns())
 		return fail_not_found(d, err);
-	return give_locked(a, ret_st, ret_at, err);
+	return give_locked(l, a, ret_st, ret_at, err);
 }
 
 void lookup_ahead(struct lookup *l, const struct digest *d)

@@ -18,8 +18,9 @@ struct circuit {
 	struct lock lock; /* for what is not atomic */
 	pthread_cond_t change;
 	atomic_bool open;
-	atomic_uint failures; /* in a row */
-	int64_t since_ns;     /* wall clock */
+	atomic_uint failures;           /* in a row */
+	atomic_int_fast64_t trusted_ns; /* monotonic: until then it is stuck */
+	int64_t since_ns;               /* wall clock */
 	struct stow_err why;
 	int64_t probe_ns; /* monotonic: when the next probe is */
 	int64_t wait_ns;  /* before the one after it */
@@ -92,6 +93,22 @@ static bool counts(const struct stow_err *err)
 bool tier_usable(const struct tier *t)
 {
 	return !atomic_load(&t->circuit->open);
+}
+
+void tier_stuck(struct tier *t)
+{
+	int64_t now = clock_mono_ns();
+
+	if (atomic_exchange(&t->circuit->trusted_ns, now + TIER_STUCK_NS) <= now)
+		log_warn("storage says that it has blobs, and gives no byte of them: what it has is left "
+			 "aside for a "
+			 "while",
+			 LOG_S("storage", t->name), LOG_I("seconds", TIER_STUCK_NS / NSEC_PER_SEC));
+}
+
+bool tier_trusted(const struct tier *t)
+{
+	return tier_usable(t) && clock_mono_ns() >= atomic_load(&t->circuit->trusted_ns);
 }
 
 /* Whether that was the failure that opens it. */

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 enum { TIER_FAILURES = 5 };
+static const int64_t TIER_STUCK_NS = INT64_C(60000000000);
 
 struct tier {
 	struct backend *backend;
@@ -42,6 +43,12 @@ void tiers_free(struct tiers *t);
 
 /* Whether it may be asked now. */
 bool tier_usable(const struct tier *t);
+/* A reader has waited in vain for a byte of what it says it has: looks alone are answered, perhaps. For
+ * TIER_STUCK_NS nobody is told of what it has, so that it comes from its registry; reads are tried all the
+ * same. Said in the log, once in that time. Does not block. */
+void tier_stuck(struct tier *t);
+/* Whether it may be asked, and is not stuck. */
+bool tier_trusted(const struct tier *t);
 /* How an exchange with it ended: err is what it failed with, NULL if it has answered. */
 void tier_report(struct tier *t, const struct stow_err *err);
 void tier_status(const struct tier *t, struct fleet_behind *ret_st);

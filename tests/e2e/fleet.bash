@@ -132,10 +132,25 @@ node_config() {
 	EOT
 }
 
-# stowage_again: after its end, on what it has; until its containerd has noticed.
+# stowage_again: after its end, on what it has; until its containerd has noticed, which waits for up to 3 s.
 stowage_again() {
 	stowage_start
-	again pctr content active >/dev/null
+	retry 15 noticed
+}
+
+# An ingest of a wrong digest fails in any case; why, tells whether the store was asked.
+noticed() {
+	run pctr content ingest --expected-size 1 --expected-digest "sha256:$(printf %064d 0)" notice <<<""
+	[[ $output != *"connection error"* && $output != *navailable* ]]
+}
+
+# forget REPO: containerd believes that it has what it was told of, whether it could be read or not, until the image is
+# gone and its garbage collected.
+forget() {
+	local lease
+	remove "$1" || true
+	lease=$(pctr leases create)
+	pctr leases rm --sync "$lease"
 }
 
 # stow COMMAND [ARGS...]: the command line of a node's Stowage.
@@ -198,10 +213,11 @@ local_is_sound() {
 
 # timed WHAT COMMAND...: says how long it took, for those who read the log.
 timed() {
-	local what=$1 start=$EPOCHREALTIME
+	local what=$1 start=$EPOCHREALTIME status=0
 	shift
-	"$@"
+	"$@" || status=$?
 	awk -v a="$start" -v b="$EPOCHREALTIME" -v w="$what" 'BEGIN { printf "# %s: %.2f s\n", w, b - a }' >&3
+	return "$status"
 }
 
 # --- the bucket ------------------------------------------------------------------------------------------

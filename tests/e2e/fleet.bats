@@ -178,7 +178,7 @@ loses() {
 	# Nothing of it is kept, and nobody is given it to its end.
 	refute [ -e "${NODE_RUN[b]}/store/blobs/${layer/://}" ]
 	refute at b readable "$layer"
-	at b remove big # containerd believes that it has the layer, as long as the image is there
+	at b forget big
 	at b pull big
 	[[ $(at b blobs_asked) == "$layer" ]]
 	at b runs big
@@ -195,7 +195,7 @@ loses() {
 	nodes b
 	server_rules "$FAULTS" '{"method": "GET", "target": "/blobs/", "corrupt": 100, "count": 1, "skip": 2}'
 	if ! at b pull big; then
-		at b remove big
+		at b forget big
 		at b pull big
 	fi
 	at b runs big

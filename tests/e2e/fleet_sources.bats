@@ -105,7 +105,7 @@ s3_registry() {
 	echo "$output"
 	[[ $status != 0 ]]
 	refute at a readable "$layer"
-	at a remove big
+	at a forget big
 	at a pull big
 	[[ $(at a blobs_asked) == "$layer" ]]
 	at a runs big

@@ -61,6 +61,20 @@ static void what_concerns_one_blob_does_not(void **state UNUSED)
 	assert_true(tier_usable(&env.tiers.v[0]));
 }
 
+static void a_stuck_one_is_not_trusted_for_a_while(void **state UNUSED)
+{
+	struct tier *t = &env.tiers.v[0];
+
+	assert_true(tier_trusted(t));
+	tier_stuck(t);
+	assert_false(tier_trusted(t));
+	assert_true(tier_usable(t));
+	tier_report(t, NULL); /* a look that was answered proves nothing */
+	assert_false(tier_trusted(t));
+	report(STOW_UNAVAILABLE, TIER_FAILURES);
+	assert_false(tier_usable(t));
+}
+
 static atomic_int returns;
 
 static void count_return(void *arg UNUSED)
@@ -108,6 +122,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(failures_in_a_row_open_it),
 		CASE(what_concerns_one_blob_does_not),
+		CASE(a_stuck_one_is_not_trusted_for_a_while),
 		CASE(a_probe_closes_it),
 		CASE(it_stops_while_it_is_open),
 	};
