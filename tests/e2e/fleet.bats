@@ -230,15 +230,23 @@ loses() {
 @test "a layer goes to the bucket while it arrives" {
 	behind_faults
 	nodes a
-	server_rules "$FAULTS" '{"method": "PUT", "target": "partNumber=", "delay_ms": 200}'
-	at a fetch big &
+	local data=$TEST_RUN/data digest
+	head -c 16000000 /dev/urandom >"$data"
+	digest=sha256:$(sha_of "$data")
+	mkfifo "$TEST_RUN/go"
+	{
+		head -c 12000000 "$data"
+		cat "$TEST_RUN/go" >/dev/null
+		tail -c +12000001 "$data"
+	} | at a sctr content ingest --expected-size 16000000 --expected-digest "$digest" "default/1/layer-$digest" &
 	local client=$!
-	retry 30 taken_some PUT 'partNumber=' 2
-	# It is not committed: containerd is still sending.
-	refute at a listed "$(at a big_layer)"
+	retry 30 taken_some PUT 'partNumber=' 1
+	[[ -z $(at a sctr content ls --quiet) ]]
+	echo >"$TEST_RUN/go"
 	wait "$client"
 	at a flushed
-	bucket_has big
+	[[ $(rgw_curl "$(blob_url "$digest")" | digest_of_stdin) == "$digest" ]]
+	[[ $(taken PUT 'partNumber=1&') == 1 ]]
 	no_open_uploads
 }
 

@@ -6,7 +6,7 @@ load fleet
 # collect [ARGS...]: on node a. An object's age is told in whole seconds.
 # shellcheck disable=SC2120
 collect() { at a stow gc --grace 1s --wait 30s "$@"; }
-removed() { jq .removed <<<"$output"; }
+removed() { grep '^{' <<<"$output" | jq .removed; }
 
 # claimed NODE: what it has is known to the fleet.
 claimed() {
@@ -65,7 +65,7 @@ bucket_count() { bucket_blobs | wc -l; }
 	nodes a b
 	at a pull layers
 	at a flushed
-	local node i
+	local node i jobs=()
 	for node in a b; do
 		for i in 1 2 3; do
 			at "$node" pull layers
@@ -73,12 +73,12 @@ bucket_count() { bucket_blobs | wc -l; }
 			at "$node" pull multi
 			((i == 3)) || at "$node" remove layers
 		done &
+		jobs+=($!)
 	done
 	collect
 	collect
-	# Both are waited for, each by itself: `wait` alone forgets how they ended.
-	local job
-	for job in $(jobs -p); do wait "$job"; done
+	wait "${jobs[0]}"
+	wait "${jobs[1]}"
 	for node in a b; do
 		at "$node" flushed
 		at "$node" runs layers
