@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <time.h>
 
+enum { LEFTOVERS_MAX = 4096 }; /* at a time */
 /* What a killed run has left is removed when it is older: nobody works with it any more. */
 static const int64_t LEFTOVER_NS = 24 * 3600 * NSEC_PER_SEC;
 /* How long a run without an atomic beginning waits for another one that began with it. */
@@ -307,7 +308,7 @@ static int leftover_listed(void *arg, const char *name, uint64_t size UNUSED, in
 {
 	struct leftovers *l = arg;
 
-	if (modified_ns >= l->before_ns || strlen(name) >= NOTE_NAME_SIZE || l->n == NOTE_SMALL_LIMIT)
+	if (modified_ns >= l->before_ns || strlen(name) >= NOTE_NAME_SIZE || l->n == LEFTOVERS_MAX)
 		return 0;
 	l->names = x_reallocarray(l->names, l->n + 1, sizeof(*l->names));
 	(void)snprintf(l->names[l->n++], NOTE_NAME_SIZE, "%s", name);

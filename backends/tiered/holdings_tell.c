@@ -63,7 +63,7 @@ static const struct behind_ops *behind(const struct holdings *h)
 }
 
 /* Passes on what an exchange gave, and reports it. */
-static int asked(struct holdings *h, int rc, const struct stow_err *err)
+static int reported(struct holdings *h, int rc, const struct stow_err *err)
 {
 	tier_report(h->options.tier, rc < 0 ? err : NULL);
 	return rc;
@@ -71,7 +71,7 @@ static int asked(struct holdings *h, int rc, const struct stow_err *err)
 
 static int get_note(struct holdings *h, const char *name, struct buf *to, struct stow_err *err)
 {
-	return asked(h, behind(h)->note_get(h->options.tier->backend, name, to, err), err);
+	return reported(h, behind(h)->note_get(h->options.tier->backend, name, to, err), err);
 }
 
 struct own_note {
@@ -95,8 +95,8 @@ static int own_note_seen(void *arg, const char *name, uint64_t size UNUSED, int6
 static int find_own(struct holdings *h, struct own_note *ret_own, struct stow_err *err)
 {
 	*ret_own = (struct own_note){ .name = h->name };
-	return asked(h, behind(h)->note_scan(h->options.tier->backend, h->name, own_note_seen, ret_own, err),
-		     err);
+	return reported(
+		h, behind(h)->note_scan(h->options.tier->backend, h->name, own_note_seen, ret_own, err), err);
 }
 
 /* --- taken for dead --- */
@@ -404,8 +404,10 @@ static int keep_told(struct holdings *h, const struct telling *t, struct stow_er
 
 static int put_note(struct holdings *h, const struct telling *t, struct stow_err *err)
 {
-	if (asked(h, behind(h)->note_put(h->options.tier->backend, h->name, t->text.p, t->text.len, 0, err),
-		  err) < 0)
+	struct backend *b = h->options.tier->backend;
+
+	/* Not reported: a storage that takes nothing can be looked at still. */
+	if (behind(h)->note_put(b, h->name, t->text.p, t->text.len, 0, err) < 0)
 		return stow_wrap(err, "write %s", h->name);
 	lock_take(&h->lock);
 	h->told_wall_ns = t->wall_ns;

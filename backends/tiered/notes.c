@@ -49,11 +49,12 @@ static int damaged(const struct reader *r, const char *what, struct stow_err *er
 
 static int read_line(struct reader *r, struct stow_err *err)
 {
-	size_t left = r->from->len - r->at;
-	const char *p = (const char *)r->from->p + r->at;
-	const char *end = left ? memchr(p, '\n', left) : NULL;
-	size_t n;
+	size_t n, left = r->from->len - r->at;
+	const char *p, *end;
 
+	/* An empty buffer has no bytes to point to. */
+	p = left > 0 ? (const char *)r->from->p + r->at : NULL;
+	end = left > 0 ? memchr(p, '\n', left) : NULL;
 	if (end == NULL)
 		return damaged(r, "it is cut off", err);
 	n = (size_t)(end - p);

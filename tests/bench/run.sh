@@ -2,9 +2,9 @@
 # run.sh [--rows 1,2,...] [--quick] [--rounds N] [--disk DIR] [--tmpfs DIR] [--out DIR] [--million]
 #
 # The benchmark: builds what measures, and measures build/cmd/stowage (STOWAGE_BIN names another) against a
-# straightforward proxy store in Go and containerd's built-in store, and on a bucket of a Ceph gateway against
-# curl and aws. --disk and --tmpfs name directories in which it makes one of its own, that it removes; --out is
-# where the results go, build/bench if not given.
+# straightforward proxy store in Go and containerd's built-in store; on a bucket of a Ceph gateway against curl
+# and aws; and as a node of a fleet against itself without a bucket. --disk and --tmpfs name directories in which
+# it makes one of its own, that it removes; --out is where the results go, build/bench if not given.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=scripts/lib.sh

@@ -198,6 +198,30 @@ static void who_could_not_tell_for_long_refuses_everything(void **state UNUSED)
 	wait_for(!refused(0, &a));
 }
 
+/* A full bucket, for instance: what it has can be had still. */
+static void who_may_not_write_for_a_while_goes_on(void **state UNUSED)
+{
+	struct digest a = some_digest(DIGEST_SHA256, 1), b = some_digest(DIGEST_SHA256, 2);
+	struct holder *n = &f.node[0];
+
+	holder_start(&f, 0);
+	n->plan.code = STOW_PERMISSION_DENIED;
+	n->plan.forever = true;
+	n->plan.after[FAULT_NOTE_PUT] = 1;
+	holder_commit(n, &a);
+	/* Each round that looks for a run has tried to tell before, or does so afterwards. */
+	for (int i = 0; i < 2 * TIER_FAILURES; i++) {
+		mark(RUN, &b);
+		wait_for(refused(0, &b));
+		unmark();
+		wait_for(!refused(0, &b));
+	}
+	assert_true(tier_usable(&n->tiers.v[0]));
+	assert_false(holder_tells(&f, 0, &a));
+	n->plan.after[FAULT_NOTE_PUT] = 0;
+	wait_for(holder_tells(&f, 0, &a));
+}
+
 /* --- marks --- */
 
 static void what_is_marked_is_refused(void **state UNUSED)
@@ -423,6 +447,7 @@ int main(void)
 		CASE(until_it_has_told_everything_is_refused),
 		CASE(it_tells_first_and_looks_for_a_run_afterwards),
 		CASE(who_could_not_tell_for_long_refuses_everything),
+		CASE(who_may_not_write_for_a_while_goes_on),
 		CASE(what_is_marked_is_refused),
 		CASE(who_has_looked_or_was_refused_is_told),
 		CASE(what_was_marked_is_refused_for_a_while),

@@ -281,11 +281,12 @@ static size_t entries(void)
 	return env.queue->n;
 }
 
+/* And all wait: the one that failed last has its place again. */
 static bool is_braked(void)
 {
 	LOCK_SCOPE(&env.queue->lock);
 
-	return env.queue->braked && !env.queue->trying;
+	return env.queue->braked && !env.queue->trying && env.queue->n_heap == env.queue->n;
 }
 
 static unsigned count_failed(void)
