@@ -159,13 +159,17 @@ static void check_tiered_keys(const struct conf *c, struct conf_errors *errors)
 static void check_claims(const struct conf *c, struct conf_errors *errors)
 {
 	char interval[CONF_TEXT_MAX], grace[CONF_TEXT_MAX];
-	if (c->remote.claim_grace > c->remote.claim_interval)
+
+	/* A node tells once an interval, and takes itself for forgotten before its grace is over. */
+	if (c->remote.claim_grace / 2 >= c->remote.claim_interval)
 		return;
 	conf_format_duration(c->remote.claim_interval, interval);
 	conf_format_duration(c->remote.claim_grace, grace);
-	conf_add_error(errors,
-		       "remote.claim_grace: %s is out of range, expected more than remote.claim_interval, %s",
-		       grace, interval);
+	conf_add_error(
+		errors,
+		"remote.claim_grace: %s is out of range, expected at least twice remote.claim_interval, "
+		"%s",
+		grace, interval);
 }
 
 /* --- sources --- */

@@ -240,7 +240,7 @@ static const struct conf_key keys[] = {
 	  .preset = "168h",
 	  .tiered = true,
 	  .help = "A node that has not been heard of for this long is taken for gone by `stowage gc`, "
-		  "and what only it has told of may be removed. Longer than claim_interval, from 1s to "
+		  "and what only it has told of may be removed. At least twice claim_interval, from 1s to "
 		  "8760h." },
 	{ .name = "remote.recheck_every",
 	  .kind = &conf_kind_duration,

@@ -165,8 +165,9 @@ static void values_that_need_others(void **state)
 						   "remote.mode is \"direct\"" },
 		{ DIRECT "recheck_every = '1h'", "remote.recheck_every: is for remote.mode = \"tiered\", and "
 						 "remote.mode is \"direct\"" },
-		{ REMOTE "claim_interval = '2m'\nclaim_grace = '2m'",
-		  "remote.claim_grace: 2m is out of range, expected more than remote.claim_interval, 2m" },
+		{ REMOTE "claim_interval = '2m'\nclaim_grace = '3m'",
+		  "remote.claim_grace: 3m is out of range, expected at least twice remote.claim_interval, "
+		  "2m" },
 		{ DIRECT DIR, "config.toml:5: source[1]: is for remote.mode = \"tiered\", and remote.mode is "
 			      "\"direct\"" },
 	};
