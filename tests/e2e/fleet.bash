@@ -226,7 +226,6 @@ blob_key() { echo "$PREFIX/blobs/${1/://}"; }
 blob_url() { echo "$RGW_ENDPOINT/$BUCKET/$(blob_key "$1")"; }
 
 in_bucket() { rgw_curl --head --output /dev/null "$(blob_url "$1")" 2>/dev/null; }
-not_in_bucket() { ! in_bucket "$1"; }
 
 # bucket_has REPO: all of an image, each object's hash right.
 bucket_has() {

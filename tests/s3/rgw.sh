@@ -77,12 +77,6 @@ rgw_kill() {
 # rgw_resume: after rgw_kill, on the same ports, with the same data.
 rgw_resume() { rgw_daemons && retry 60 rgw_serves || die "the gateway does not come back: $(tail -qn 3 "$RUN"/rgw*.log)"; }
 
-# rgw_stop: run_end does it too.
-rgw_stop() {
-	rgw_end TERM rgw rgw-osd rgw-mon
-	rm -rf "$RGW_DIR"
-}
-
 # --- below here: how it is done --------------------------------------------------------------------------
 
 rgw_commands() {
