@@ -139,3 +139,17 @@ void blobs_drop(struct blobs *t, const struct digest *d)
 	lock_release(&t->lock);
 	open_blob_free(gone);
 }
+
+bool blobs_drop_this(struct blobs *t, struct open_blob *b)
+{
+	struct open_blob *gone = NULL;
+	bool listed;
+
+	lock_take(&t->lock);
+	listed = find_locked(t, &b->digest) == b;
+	if (listed)
+		gone = unlist_locked(t, b);
+	lock_release(&t->lock);
+	assert(!gone); /* its caller uses it */
+	return listed;
+}

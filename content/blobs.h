@@ -41,5 +41,7 @@ struct open_blob *blobs_add(struct blobs *t, const struct digest *d, struct blob
 void blobs_put(struct blobs *t, struct open_blob *b);
 /* Takes the blob out of the table: later readers open it anew, those that have it go on. */
 void blobs_drop(struct blobs *t, const struct digest *d);
+/* The same for this very entry, which the caller uses: false if it was not in the table any more. */
+bool blobs_drop_this(struct blobs *t, struct open_blob *b);
 
 #endif

@@ -193,17 +193,42 @@ int store_flush(struct store *s, struct stow_err *err)
 	return 0;
 }
 
+/* Whether the blob was neither deleted nor recorded anew since that was read. */
+static bool is_same_row(struct store *s, const struct blob_info *info)
+{
+	CLEANUP(blob_info_free) struct blob_info now = { 0 };
+	struct stow_err err;
+
+	if (store_info_now(s, &info->digest, &now, &err) < 0)
+		return err.code != STOW_NOT_FOUND; /* the database's trouble says nothing of the blob */
+	return now.created_ns == info->created_ns;
+}
+
+static int fail_deleted(const struct digest *d, struct stow_err *err)
+{
+	char text[DIGEST_STR_MAX];
+
+	digest_format(d, text);
+	return stow_fail(err, STOW_NOT_FOUND, "content %s: not found", text);
+}
+
 int store_read_begin(struct store *s, const struct digest *d, struct open_blob **ret_b, struct stow_err *err)
 {
 	CLEANUP(blob_info_free) struct blob_info info = { 0 };
 	CLEANUP(claim_release) struct claim claim = { 0 };
 	CLEANUP(blob_closep) struct blob *blob = NULL;
 	char text[DIGEST_STR_MAX];
+	int result;
 
 	if (store_info(s, d, &info, err) < 0)
 		return -1;
+	/* Opened without the claim: a storage behind may take its time, and who deletes must not wait for it.
+	 * So the row is looked at again: only one that is the same speaks of what was opened, or was not. */
+	result = backend_open(s->backend, d, &blob, err);
 	claim_take(&s->claims, &claim, d);
-	if (backend_open(s->backend, d, &blob, err) < 0)
+	if (!is_same_row(s, &info))
+		return result < 0 ? -1 : fail_deleted(d, err);
+	if (result < 0)
 		return is_gone(s, err) ? forget_missing(s, d, err) : -1;
 	if (blob->size != info.size) {
 		digest_format(d, text);
@@ -224,10 +249,10 @@ int store_read(struct store *s, struct open_blob *b, void *to, size_t n, uint64_
 {
 	if (blob_pread(b->blob, to, n, off, flags, ret_n, err) == 0)
 		return 0;
-	if (s->backend->tiered && !(flags & BACKEND_READ_NOWAIT) && is_gone(s, err)) {
-		blobs_drop(&s->blobs, &b->digest);
+	/* A handle that is not in the table any more is of a blob that was deleted, or replaced, since. */
+	if (s->backend->tiered && !(flags & BACKEND_READ_NOWAIT) && is_gone(s, err) &&
+	    blobs_drop_this(&s->blobs, b))
 		return forget_missing(s, &b->digest, err);
-	}
 	return -1;
 }
 

@@ -241,9 +241,14 @@ static bool fast_is_bad(struct tiered_blob *tb, const struct stow_err *why)
 	CLEANUP(claim_release) struct claim claim = { 0 };
 	struct tiered *t = tiered_from(tb->base.backend);
 	struct stow_err ignored;
+	struct blob_stat st;
 	bool behind;
 
 	claim_take(&t->claims, &claim, &tb->digest);
+	/* This handle's file was too short. One that is not has been put there since. */
+	if (why->code == STOW_DATA_LOSS && backend_stat(t->fast, &tb->digest, &st, &ignored) == 0 &&
+	    st.size == tb->base.size)
+		return true;
 	behind = t->meta != NULL && meta_remote_get(t->meta, &tb->digest, NULL, &ignored) == 0;
 	if (!behind && why->code != STOW_DATA_LOSS)
 		return false;

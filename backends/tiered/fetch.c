@@ -138,7 +138,7 @@ static struct fetch *fetch_new_locked(struct fetches *fs, const struct digest *d
 
 	f->home = fs;
 	f->digest = *d;
-	fetch_stage_name(d, f->name);
+	fetch_stage_name(fs, d, f->name);
 	lock_cond_init(&f->change);
 	f->users = 1;
 	f->listed = true;
@@ -430,8 +430,8 @@ void fetch_cancel(struct fetches *fs, const struct digest *d)
 		lock_release(&fs->lock);
 		return;
 	}
+	fetch_stage_name(fs, d, name);
 	lock_release(&fs->lock);
-	fetch_stage_name(d, name);
 	(void)!backend_stage_discard(fs->o.fast, name, &err);
 }
 

@@ -135,7 +135,7 @@ int fetch_from_behind(struct fetches *fs, struct held *source, void *to, size_t 
 /* --- fetch_kept.c --- */
 
 /* The name of the digest's stage. */
-void fetch_stage_name(const struct digest *d, char ret_name[STAGE_NAME_LEN + 1]);
+void fetch_stage_name(const struct fetches *fs, const struct digest *d, char ret_name[STAGE_NAME_LEN + 1]);
 /* The fetch's stage, kept or new, and how many bytes it has. */
 int fetch_stage_open(const struct fetch *f, struct stage **ret_st, uint64_t *ret_have,
 		     struct stow_err *err) MUST_CHECK;

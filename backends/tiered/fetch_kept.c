@@ -1,4 +1,5 @@
 #include "backends/tiered/fetch_internal.h"
+#include "content/base/hash.h"
 #include "content/base/mem.h"
 
 #include <stdio.h>
@@ -9,10 +10,20 @@ enum {
 	LENGTHS = 256,    /* that are tried */
 };
 
-void fetch_stage_name(const struct digest *d, char ret_name[STAGE_NAME_LEN + 1])
+/* Two fetches must not share a stage. The name is short; so it is made of what nobody outside can choose
+ * digests for, the node's id. */
+void fetch_stage_name(const struct fetches *fs, const struct digest *d, char ret_name[STAGE_NAME_LEN + 1])
 {
-	(void)snprintf(ret_name, STAGE_NAME_LEN + 1, "fe7c%02x%02x%02x%02x%02x%02x", d->b[0], d->b[1],
-		       d->b[2], d->b[3], d->b[4], d->b[5]);
+	CLEANUP(hash_freep) struct hash *h = hash_new(DIGEST_SHA256);
+	struct digest mixed;
+	const uint8_t *b = mixed.b;
+
+	if (fs->meta != NULL)
+		hash_update(h, meta_node_id(fs->meta), strlen(meta_node_id(fs->meta)));
+	hash_update(h, d->b, d->len);
+	hash_digest(h, &mixed);
+	(void)snprintf(ret_name, STAGE_NAME_LEN + 1, "fe7c%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2], b[3],
+		       b[4], b[5]);
 	assert(stage_name_ok(ret_name) && fetch_is_stage(ret_name));
 }
 
@@ -56,6 +67,7 @@ int fetch_stage_open(const struct fetch *f, struct stage **ret_st, uint64_t *ret
 /* --- after a restart --- */
 
 struct kept {
+	const struct fetches *fetches;
 	char (*names)[STAGE_NAME_LEN + 1];
 	bool *wanted;
 	size_t n, room;
@@ -88,7 +100,7 @@ static int note_wanted(void *arg, const struct digest *d, int64_t seen_ns UNUSED
 	char name[STAGE_NAME_LEN + 1];
 	char(*at)[STAGE_NAME_LEN + 1];
 
-	fetch_stage_name(d, name);
+	fetch_stage_name(k->fetches, d, name);
 	at = bsearch(name, k->names, k->n, sizeof(*k->names), compare_names);
 	if (at != NULL) {
 		k->wanted[at - k->names] = true;
@@ -137,6 +149,7 @@ void fetch_recover(struct fetches *fs)
 	CLEANUP(freep) struct kept *k = x_calloc(1, sizeof(*k));
 	struct stow_err err;
 
+	k->fetches = fs;
 	if (backend_stage_scan(fs->o.fast, note_stage, k, &err) == 0 && k->n > 0) {
 		qsort(k->names, k->n, sizeof(*k->names), compare_names);
 		k->wanted = x_calloc(k->n, sizeof(*k->wanted));

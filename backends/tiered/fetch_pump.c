@@ -145,15 +145,29 @@ static void staging_end(struct fetch *f)
 	pthread_cond_broadcast(&f->change);
 }
 
+/* What is hashed so far came from elsewhere than what readers would be given from now on, and one proof
+ * cannot speak for both: it begins anew, by whoever wants it. */
+static bool give_up_mixed(struct fetch *f, struct stow_err *err)
+{
+	LOCK_SCOPE(&f->home->lock);
+
+	if (!f->mixed || f->done == 0)
+		return false;
+	(void)stow_fail(err, STOW_UNAVAILABLE,
+			"it cannot be kept here, and not all of it is from one storage");
+	fetch_end_locked(f, FETCH_FAILED, err, false);
+	return true;
+}
+
 /* Bytes are not kept here from now on: those who want them get them from behind. */
 static void give_up_stage(struct fetch *f, bool proven, const struct stow_err *why)
 {
 	struct fetches *fs = f->home;
 	struct held *stage;
-	struct stow_err ignored;
+	struct stow_err ignored, err;
 	char text[DIGEST_STR_MAX];
 
-	if (!staging_begin(f))
+	if (give_up_mixed(f, &err) || !staging_begin(f))
 		return;
 	if (why->code != STOW_RESOURCE_EXHAUSTED) {
 		digest_format(&f->digest, text);

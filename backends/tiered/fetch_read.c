@@ -33,7 +33,8 @@ static enum place place_locked(const struct fetch *f, const struct request *q)
 		return PLACE_NONE;
 	if (f->stage != NULL && end <= f->done)
 		return q->now && f->done - q->off > HOT ? PLACE_NONE : PLACE_STAGE;
-	if (f->source != NULL && !q->queue && q->off > f->done + FETCH_AHEAD)
+	/* Not where the proof will be of other bytes than that storage's. */
+	if (f->source != NULL && !f->mixed && !q->queue && q->off > f->done + FETCH_AHEAD)
 		return PLACE_BEHIND;
 	return PLACE_NONE;
 }

@@ -62,6 +62,7 @@ struct lookup {
 	size_t next_bad;
 	pthread_t thread[LOOKERS];
 	unsigned n_threads, n_idle;
+	size_t n_waiting; /* in the queue */
 	bool stopping;
 };
 
@@ -264,6 +265,7 @@ static void *run(void *arg)
 			break;
 		a = l->queue.oldest;
 		unlink_from(&l->queue, a);
+		l->n_waiting--;
 		a->state = LOOKING;
 		lock_release(&l->lock);
 		/* One that is LOOKING is this thread's: nobody drops it. */
@@ -285,9 +287,11 @@ static void look_locked(struct lookup *l, struct answer *a, bool ahead)
 		push_newest(&l->queue, a);
 	else
 		push_oldest(&l->queue, a);
+	l->n_waiting++;
 	if (l->n_idle > 0)
 		pthread_cond_signal(&l->work);
-	else if (l->n_threads < LOOKERS)
+	/* Those that were woken already count as idle until they run. */
+	if (l->n_waiting > l->n_idle && l->n_threads < LOOKERS)
 		thread_start(&l->thread[l->n_threads++], "lookup", run, l);
 }
 

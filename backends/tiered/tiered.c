@@ -46,6 +46,9 @@ static int cache_evict(void *arg, const struct digest *d, struct stow_err *err)
 	claim_take(&t->claims, &claim, d);
 	if (cache_keep(t, d) || meta_remote_get(t->meta, d, NULL, err) < 0)
 		return stow_fail(err, STOW_FAILED_PRECONDITION, "it is wanted here");
+	/* What is known to be behind counts only while the fleet knows that this node holds it. */
+	if (t->holdings != NULL && holdings_would_refuse(t->holdings, d))
+		return stow_fail(err, STOW_FAILED_PRECONDITION, "it may be removed from the storage behind");
 	tiered_give_up(t, d);
 	return backend_remove(t->fast, d, err);
 }
@@ -68,8 +71,24 @@ static void queue_lost(void *arg, const struct digest *d)
 	/* It may have come back, by a Delete and another COMMIT. */
 	claim_take(&t->claims, &claim, d);
 	if (backend_stat(t->fast, d, &st, &err) < 0 && err.code == STOW_NOT_FOUND &&
+	    meta_remote_get(t->meta, d, NULL, &err) < 0 && err.code == STOW_NOT_FOUND &&
 	    meta_blob_delete(t->meta, d, &err) == 0)
 		holdings_changed(t->holdings);
+}
+
+/* It has been deleted while it came: nobody would ever remove it. */
+static void fetch_done(void *arg, const struct digest *d)
+{
+	CLEANUP(blob_info_free) struct blob_info info = { 0 };
+	CLEANUP(claim_release) struct claim claim = { 0 };
+	struct tiered *t = arg;
+	struct stow_err err;
+
+	if (t->meta == NULL)
+		return;
+	claim_take(&t->claims, &claim, d);
+	if (meta_blob_get(t->meta, d, &info, &err) < 0 && err.code == STOW_NOT_FOUND)
+		(void)!tiered_drop_fast(t, d, &err);
 }
 
 /* --- start and end --- */
@@ -377,6 +396,8 @@ static void make_parts(struct tiered *t, const struct tiered_options *o)
 		.lookup = t->lookup,
 		.cache = t->cache,
 		.prefetch = o->prefetch,
+		.done = fetch_done,
+		.arg = t,
 	});
 	if (!o->writable)
 		return;

@@ -9,6 +9,7 @@
  *   fetch.c     what comes from behind, for readers and ahead of them
  *   manifest.c  whose children are looked up ahead
  *   cache.c     how much may stay here
+ *   keyset.c    sets of digests, sorted;  notes.c  what the notes of a fleet look like
  *   holdings.c  what this node tells the fleet
  *   gc.c        what is removed for the fleet
  *

@@ -141,7 +141,7 @@ bucket_count() { bucket_blobs | wc -l; }
 	at a stowage_again
 	run at a sctr content get "$d"
 	echo "$output"
-	[[ $status != 0 && $output == *"not found"* ]]
+	[[ $status != 0 && $output == *NotFound* ]]
 	at a remove layers
 	at a pull layers
 	at a runs layers

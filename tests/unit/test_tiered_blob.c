@@ -163,8 +163,13 @@ static void the_only_bytes_are_kept_if_they_may_be_right(void **state)
 	atomic_store(&env.plan.after[FAULT_PREAD], 1);
 	expect_fail(blob_pread(blob, &byte, 1, 0, 0, &got, &err), &err, STOW_INTERNAL);
 	check_read(blob);
+	/* A file of the right size is not the one that was too short: it is read instead, and stays. */
 	atomic_store(&env.plan.code, STOW_DATA_LOSS);
 	atomic_store(&env.plan.after[FAULT_PREAD], 1);
+	check_read(blob);
+	expect_ok(backend_stat(env.fast, &d, &st, &err), &err);
+	atomic_store(&env.plan.after[FAULT_PREAD], 1);
+	atomic_store(&env.plan.after[FAULT_STAT], 1);
 	expect_fail(blob_pread(blob, &byte, 1, 0, 0, &got, &err), &err, STOW_DATA_LOSS);
 	expect_fail(backend_stat(env.fast, &d, &st, &err), &err, STOW_NOT_FOUND);
 }

@@ -285,6 +285,7 @@ static void what_is_in_the_view_comes_by_itself(void **state UNUSED)
 	struct blob_info info = { .digest = d, .size = 8 * MIB };
 	struct stow_err err;
 
+	fetches_start(env.fetches, env.meta); /* which the stage's name depends on */
 	end_with(&d, 8 * MIB, 5 * MIB);
 	expect_ok(meta_blobs_adopt(env.meta, &info, 1, true, &err), &err);
 	again(FETCH_ENV_PREFETCH);
@@ -321,7 +322,7 @@ static void bent_bytes_of_an_earlier_process_are_fetched_again(void **state UNUS
 	struct stage *st;
 	struct stow_err err;
 
-	fetch_stage_name(&d, name);
+	fetch_stage_name(env.fetches, &d, name);
 	expect_ok(backend_stage_create(env.fast, name, NULL, &st, &err), &err);
 	expect_ok(write_bytes(st, wrong, MIB, 0, &err), &err);
 	stage_close(st);
