@@ -134,8 +134,6 @@ int cmd_check(int argc, char **argv)
 	output_begin();
 	if (!flags_parse(&SPEC, argc, argv, &common, &status))
 		return status;
-	if (common.n_args)
-		return flags_usage(&SPEC, "check takes no arguments");
 	if (flags_load_conf(&common, &conf) < 0)
 		return EXIT_USAGE;
 	if (common.json) {

@@ -109,8 +109,6 @@ int cmd_flush(int argc, char **argv)
 	output_begin();
 	if (!flags_parse(&SPEC, argc, argv, &common, &status))
 		return status;
-	if (common.n_args)
-		return flags_usage(&SPEC, "flush takes no arguments");
 	if (timeout && conf_parse_duration(timeout, &wait_ns, &err) < 0)
 		return flags_usage(&SPEC, "--timeout: %s", err.msg);
 	if (flags_load_conf(&common, &conf) < 0)

@@ -147,8 +147,6 @@ int cmd_gc(int argc, char **argv)
 	output_begin();
 	if (!flags_parse(&SPEC, argc, argv, &common, &status))
 		return status;
-	if (common.n_args)
-		return flags_usage(&SPEC, "gc takes no arguments");
 	if (conf_parse_duration(grace, &o.grace_ns, &err) < 0)
 		return flags_usage(&SPEC, "--grace: %s", err.msg);
 	if (conf_parse_duration(wait_for, &o.wait_ns, &err) < 0)

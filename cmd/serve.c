@@ -196,8 +196,6 @@ int cmd_serve(int argc, char **argv)
 
 	if (!flags_parse(&SPEC, argc, argv, &d.flags, &status))
 		return status;
-	if (d.flags.n_args)
-		return flags_usage(&SPEC, "serve takes no arguments");
 	if (flags_load_conf(&d.flags, &d.conf) < 0)
 		return EXIT_USAGE;
 	log_setup(d.conf->log.level, d.conf->log.format);

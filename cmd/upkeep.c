@@ -4,8 +4,7 @@
 #include "content/base/lock.h"
 #include "content/base/log.h"
 #include "content/base/mem.h"
-
-#include <signal.h>
+#include "content/base/thread.h"
 
 static const int64_t SWEEP_EVERY_NS = 10 * 60 * NSEC_PER_SEC;
 
@@ -68,19 +67,13 @@ static void *run(void *arg)
 struct upkeep *upkeep_start(struct store *s, int64_t stale_ingest_after_ns)
 {
 	struct upkeep *u = x_calloc(1, sizeof(*u));
-	sigset_t all, old;
 
 	u->store = s;
 	u->stale_ns = stale_ingest_after_ns;
 	u->reconciling = true;
 	lock_init(&u->lock, RANK_UPKEEP);
 	lock_cond_init(&u->wake);
-	sigfillset(&all); /* signals are for the main thread */
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	if (pthread_create(&u->thread, NULL, run, u) != 0)
-		abort();
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	pthread_setname_np(u->thread, "upkeep");
+	thread_start(&u->thread, "upkeep", run, u);
 	return u;
 }
 

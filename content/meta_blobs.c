@@ -2,7 +2,7 @@
 #include "content/meta_codec.h"
 #include "content/meta_internal.h"
 
-static int fail_missing(const struct digest *d, struct stow_err *err)
+int meta_fail_missing(const struct digest *d, struct stow_err *err)
 {
 	char text[DIGEST_STR_MAX];
 
@@ -26,7 +26,7 @@ int meta_blob_get(struct meta *m, const struct digest *d, struct blob_info *ret_
 	if (rc == 0) {
 		result = blob_row_decode(d, v.mv_data, v.mv_size, ret_i, err);
 	} else if (rc == MDB_NOTFOUND) {
-		result = fail_missing(d, err);
+		result = meta_fail_missing(d, err);
 	} else {
 		result = meta_fail(err, rc, "read blob");
 	}
@@ -46,11 +46,26 @@ static int show_blob(const MDB_val *k, const MDB_val *v, meta_blob_visit *visit,
 	return visit(arg, &info, err);
 }
 
+int meta_cursor_begin(MDB_cursor *c, const struct digest *after, MDB_val *ret_k, MDB_val *ret_v)
+{
+	uint8_t bytes[DIGEST_ROW_KEY_MAX];
+	size_t n;
+	int rc;
+
+	if (!digest_is_set(after))
+		return mdb_cursor_get(c, ret_k, ret_v, MDB_FIRST);
+	n = digest_to_key(after, bytes);
+	*ret_k = meta_val(bytes, n);
+	rc = mdb_cursor_get(c, ret_k, ret_v, MDB_SET_RANGE);
+	if (rc == 0 && ret_k->mv_size == n && memcmp(ret_k->mv_data, bytes, n) == 0)
+		rc = mdb_cursor_get(c, ret_k, ret_v, MDB_NEXT);
+	return rc;
+}
+
 int meta_blobs_next(struct meta *m, struct digest *cursor, size_t max, meta_blob_visit *visit, void *arg,
 		    size_t *ret_n, struct stow_err *err)
 {
-	uint8_t bytes[DIGEST_ROW_KEY_MAX];
-	MDB_val k, v, after = meta_val(bytes, 0);
+	MDB_val k, v;
 	MDB_cursor *c = NULL;
 	MDB_txn *txn;
 	size_t n = 0;
@@ -60,16 +75,8 @@ int meta_blobs_next(struct meta *m, struct digest *cursor, size_t max, meta_blob
 	if (meta_read_begin(m, &txn, err) < 0)
 		return -1;
 	rc = mdb_cursor_open(txn, m->blobs, &c);
-	if (rc == 0 && digest_is_set(cursor)) {
-		after.mv_size = digest_to_key(cursor, bytes);
-		k = after;
-		rc = mdb_cursor_get(c, &k, &v, MDB_SET_RANGE);
-		/* The last one visited may be gone meanwhile; then this is the one that follows. */
-		if (rc == 0 && k.mv_size == after.mv_size && !memcmp(k.mv_data, bytes, k.mv_size))
-			rc = mdb_cursor_get(c, &k, &v, MDB_NEXT);
-	} else if (rc == 0) {
-		rc = mdb_cursor_get(c, &k, &v, MDB_FIRST);
-	}
+	if (rc == 0)
+		rc = meta_cursor_begin(c, cursor, &k, &v);
 	for (; rc == 0 && n < max; rc = n < max ? mdb_cursor_get(c, &k, &v, MDB_NEXT) : 0) {
 		result = show_blob(&k, &v, visit, arg, cursor, err);
 		n += result >= 0;
@@ -137,7 +144,7 @@ static int bytes_adjust(struct meta *m, MDB_txn *txn, uint64_t plus, uint64_t mi
 
 static int refuse_missing(struct change *c, const struct digest *d)
 {
-	fail_missing(d, &c->err);
+	meta_fail_missing(d, &c->err);
 	return CHANGE_REFUSED;
 }
 

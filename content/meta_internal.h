@@ -70,6 +70,13 @@ int meta_number_put(struct meta *m, MDB_txn *txn, const char *name, uint64_t n);
 /* A ref may be longer than LMDB's keys may be, so its SHA-256 is the key. */
 void meta_ref_key(const char *ref, struct digest *ret_key);
 
+/* NOT_FOUND for a blob without a row. Returns -1. */
+int meta_fail_missing(const struct digest *d, struct stow_err *err);
+
+/* The cursor at the first row after *after (DIGEST_NONE: of all), which may be gone meanwhile. Returns LMDB
+ * values. */
+int meta_cursor_begin(MDB_cursor *c, const struct digest *after, MDB_val *ret_k, MDB_val *ret_v);
+
 /* For the functions that change `blobs`: the same in `remote`, whose sum is kept too. Return LMDB values. */
 int meta_remote_add_row(struct meta *m, MDB_txn *txn, MDB_val *key, int64_t seen_ns, uint64_t size);
 int meta_remote_delete_row(struct meta *m, MDB_txn *txn, MDB_val *key, uint64_t size);

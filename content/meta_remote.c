@@ -71,12 +71,10 @@ static int apply_remote(struct meta *m, MDB_txn *txn, struct change *c)
 	CLEANUP(blob_info_free) struct blob_info info = { 0 };
 	uint8_t bytes[DIGEST_ROW_KEY_MAX];
 	MDB_val key = meta_val(bytes, digest_to_key(r->digest, bytes)), v;
-	char text[DIGEST_STR_MAX];
 	int rc = mdb_get(txn, m->blobs, &key, &v);
 
 	if (rc == MDB_NOTFOUND) {
-		digest_format(r->digest, text);
-		stow_fail(&c->err, STOW_NOT_FOUND, "content %s: not found", text);
+		meta_fail_missing(r->digest, &c->err);
 		return CHANGE_REFUSED;
 	}
 	if (rc != 0)
@@ -201,24 +199,6 @@ int meta_pending_count(struct meta *m, uint64_t *ret_n, uint64_t *ret_bytes, str
 
 /* --- walks --- */
 
-/* The first row after *after (DIGEST_NONE: of all). */
-static int cursor_begin(MDB_cursor *c, const struct digest *after, MDB_val *ret_k, MDB_val *ret_v)
-{
-	uint8_t bytes[DIGEST_ROW_KEY_MAX];
-	size_t n;
-	int rc;
-
-	if (!digest_is_set(after))
-		return mdb_cursor_get(c, ret_k, ret_v, MDB_FIRST);
-	n = digest_to_key(after, bytes);
-	*ret_k = meta_val(bytes, n);
-	rc = mdb_cursor_get(c, ret_k, ret_v, MDB_SET_RANGE);
-	/* That one may be gone meanwhile; then this is the one that follows. */
-	if (rc == 0 && ret_k->mv_size == n && memcmp(ret_k->mv_data, bytes, n) == 0)
-		rc = mdb_cursor_get(c, ret_k, ret_v, MDB_NEXT);
-	return rc;
-}
-
 struct walk {
 	struct meta *m;
 	MDB_txn *txn;
@@ -266,7 +246,7 @@ static int walk(struct walk *w, struct digest *cursor, size_t max, size_t *ret_l
 		return -1;
 	rc = mdb_cursor_open(w->txn, w->behind ? m->remote : m->blobs, &c);
 	if (rc == 0)
-		rc = cursor_begin(c, cursor, &k, &v);
+		rc = meta_cursor_begin(c, cursor, &k, &v);
 	for (; rc == 0 && n < max && result == 0; rc = mdb_cursor_get(c, &k, &v, MDB_NEXT)) {
 		result = digest_from_key(k.mv_data, k.mv_size, cursor, err);
 		if (result == 0)
