@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
-# e2e.sh RUNS DIR ROUNDS MB GOPROXY [CONFIG ENDPOINT BUCKET]: the end-to-end rows of the benchmark. A private
-# registry with an image of MB megabytes is on the tmpfs RUNS; a private containerd, fresh for each measurement,
-# keeps its blobs and snapshots below DIR: with Stowage, with GOPROXY, and with its built-in store.
+# e2e.sh RUNS DIR ROUNDS MB gzip|plain GOPROXY [CONFIG ENDPOINT BUCKET]: the end-to-end rows of the benchmark. A
+# private registry with an image of MB megabytes is on the tmpfs RUNS; a private containerd, fresh for each
+# measurement, keeps its blobs and snapshots below DIR: with Stowage, with GOPROXY, and with its built-in store.
+#
+# A gzip image is what registries have: this machine's own programs and libraries, compressed. A plain one is a few
+# files of noise, not compressed: the most that reading can cost, since nothing else takes any time.
 #
 # With a bucket it is two nodes of a fleet in turn, each with nothing of its own at first: one that finds nothing in
 # the bucket, beside Stowage without a bucket (`local`), and one that finds everything there, beside the built-in
@@ -9,7 +12,7 @@
 #
 # Prints a line for each measurement, as "pull stowage 1.234", and nothing else. bench runs it.
 set -euo pipefail
-RUNS=$1 DIR=$2 ROUNDS=$3 MB=$4 GOPROXY=$5 CONFIG=${6:-} RGW_ENDPOINT=${7:-} BUCKET=${8:-}
+RUNS=$1 DIR=$2 ROUNDS=$3 MB=$4 KIND=$5 GOPROXY=$6 CONFIG=${7:-} RGW_ENDPOINT=${8:-} BUCKET=${9:-}
 export RUNS
 here=$(dirname "${BASH_SOURCE[0]}")
 # shellcheck source=scripts/lib.sh
@@ -38,6 +41,22 @@ clean_end() {
 }
 trap clean_end EXIT
 trap 'exit 130' INT TERM
+
+# system_layers: so many files below /usr, in the order of their names, that gzip makes some MB of them: programs,
+# libraries and texts come down to 0.36 of their size or so. A small machine's are taken again.
+system_layers() {
+	local layer=$((MB * 2800000 / LAYERS)) list=$IMAGE_DIR/files i
+	(cd / && find usr/lib usr/share -xdev -type f -size -64M -printf '%s %p\n') | LC_ALL=C sort -k 2 >"$list"
+	awk -v layer="$layer" -v n="$LAYERS" '
+		{ i = int(sum / layer); sum += $1; sub(/^[0-9]+ /, "") }
+		i < n { print >(FILENAME "." i) }
+		END { exit sum < layer * n }' "$list" "$list" "$list" "$list" "$list" ||
+		die "there are too few files below /usr for an image of $MB MB"
+	for ((i = 0; i < LAYERS; i++)); do
+		tar --create --file "$IMAGE_DIR/layer.tar" --directory / --files-from "$list.$i"
+		layer_add "$IMAGE_DIR/layer.tar" gzip
+	done
+}
 
 # node_begin WHO: a server, if there is one, and a containerd, on empty directories. `fleet` is on the bucket.
 node_begin() {
@@ -161,7 +180,10 @@ registry_start
 LAYERS=5
 image_begin bench
 layer_busybox
-for ((i = 0; i < LAYERS; i++)); do layer_noise $((MB * 1000000 / 1048576 / LAYERS)); done
+case $KIND in
+gzip) system_layers ;;
+plain) for ((i = 0; i < LAYERS; i++)); do layer_noise $((MB * 1000000 / 1048576 / LAYERS)); done ;;
+esac
 image_push latest
 rm -rf "$RUN/images"
 mkdir -p "$DIR"

@@ -171,7 +171,7 @@ func (p *part) ratioNames() (names []string) {
 
 func (p *part) line(out *strings.Builder, names, values, ratios []string) {
 	var l strings.Builder
-	for i, width := range []int{2, 42, 5, 9} {
+	for i, width := range []int{2, 49, 5, 9} {
 		l.WriteString(pad(names[i], width) + "  ")
 	}
 	for _, v := range values {

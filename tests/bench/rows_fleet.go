@@ -31,17 +31,20 @@ func (b *bench) pullsOfFleet() error {
 	if err := os.WriteFile(config, []byte(u.tables(tiered, u.gateway.Endpoint)), 0o600); err != nil {
 		return err
 	}
-	name := fmt.Sprintf("ctr images pull, %d MB, ", b.imageSize())
 	for _, where := range b.placesFor(17) {
-		second := b.metric(17, name+"second node", where, "s", lessIsBetter).targetHere(builtIn, 1.1)
-		first := b.metric(18, name+"first node", where, "s", lessIsBetter).targetHere(localStore, 1.1)
-		flush := b.metric(18, "  until the bucket has all, after that", where, "s", lessIsBetter)
-		err := b.runEndToEnd(where, map[string]*metric{"first": first, "flush": flush, "second": second},
-			b.goproxy, config, u.gateway.Endpoint, bucketName)
-		if err != nil {
-			return err
+		for _, img := range imagesFor(where) {
+			of := fmt.Sprintf(", %d MB%s, ", b.imageSize(), img.says)
+			second := b.metric(17, "ctr images pull"+of+"second node", where, "s", lessIsBetter).
+				targetHere(builtIn, 1.1)
+			first := b.metric(18, "ctr images pull"+of+"first node", where, "s", lessIsBetter).
+				targetHere(localStore, 1.1)
+			flush := b.metric(18, "  until the bucket has all"+img.says, where, "s", lessIsBetter)
+			into := map[string]*metric{"first": first, "flush": flush, "second": second}
+			if err := b.runEndToEnd(where, img, into, config, u.gateway.Endpoint, bucketName); err != nil {
+				return err
+			}
+			second.Values[localStore] = first.Values[localStore] // its rounds are the same
 		}
-		second.Values[localStore] = first.Values[localStore] // its rounds are the same
 	}
 	return nil
 }

@@ -108,22 +108,40 @@ func (b *bench) load(cs content.Store, each int, size int64) error {
 	return together(jobs)
 }
 
+// An image of the end-to-end rows, as e2e.sh makes it.
+type image struct{ kind, says string }
+
+var (
+	gzipped = image{kind: "gzip"}
+	plain   = image{kind: "plain", says: " uncompressed"}
+)
+
+// imagesFor leaves out, on a disk, the image that is there to show what the software costs.
+func imagesFor(where string) []image {
+	if where == onDisk {
+		return []image{gzipped}
+	}
+	return []image{gzipped, plain}
+}
+
 // endToEnd is row 11: a script runs real containerds and prints one line for each measurement.
 func (b *bench) endToEnd() error {
-	size := b.imageSize()
 	for _, where := range b.placesFor(11) {
-		fetch := b.metric(11, fmt.Sprintf("ctr content fetch, %d MB", size), where, "s", lessIsBetter).
-			target(goProxy, 0.6).target(builtIn, 1.05)
-		pull := b.metric(11, fmt.Sprintf("ctr images pull, %d MB", size), where, "s", lessIsBetter).
-			target(goProxy, 0.7).target(builtIn, 1.3)
-		if err := b.runEndToEnd(where, map[string]*metric{"fetch": fetch, "pull": pull}, b.goproxy); err != nil {
-			return err
+		for _, img := range imagesFor(where) {
+			of := fmt.Sprintf(", %d MB%s", b.imageSize(), img.says)
+			fetch := b.metric(11, "ctr content fetch"+of, where, "s", lessIsBetter).
+				target(goProxy, 0.6).target(builtIn, 1.05)
+			pull := b.metric(11, "ctr images pull"+of, where, "s", lessIsBetter).
+				target(goProxy, 0.7).target(builtIn, 1.3)
+			if err := b.runEndToEnd(where, img, map[string]*metric{"fetch": fetch, "pull": pull}); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// imageSize is that of the images, in MB.
+// imageSize is that of the images in the registry, in MB.
 func (b *bench) imageSize() int {
 	if b.quick {
 		return 200
@@ -131,15 +149,15 @@ func (b *bench) imageSize() int {
 	return 500
 }
 
-// runEndToEnd runs the script with its last arguments.
-func (b *bench) runEndToEnd(where string, into map[string]*metric, args ...string) error {
+// runEndToEnd runs the script, with `bucket` for its last arguments.
+func (b *bench) runEndToEnd(where string, img image, into map[string]*metric, bucket ...string) error {
 	start := time.Now()
 	rounds := b.options.rounds
-	if where == onDisk && rounds > 3 {
+	if (where == onDisk || img == plain) && rounds > 3 {
 		rounds = 3
 	}
-	args = append([]string{b.tmpfs, b.dirOf(where), strconv.Itoa(rounds), strconv.Itoa(b.imageSize())}, args...)
-	cmd := exec.Command(b.e2e, args...)
+	args := []string{b.tmpfs, b.dirOf(where), strconv.Itoa(rounds), strconv.Itoa(b.imageSize()), img.kind, b.goproxy}
+	cmd := exec.Command(b.e2e, append(args, bucket...)...)
 	cmd.Env = append(os.Environ(), "STOWAGE_BIN="+b.stowage)
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
@@ -169,12 +187,12 @@ func (b *bench) runEndToEnd(where string, into map[string]*metric, args ...strin
 			return err
 		}
 		into[f[0]].add(f[1], v)
-		b.progress("end to end, %s: %s, %s %.2f s", where, f[1], f[0], v)
+		b.progress("end to end, %s, %s image: %s, %s %.2f s", where, img.kind, f[1], f[0], v)
 	}
 	b.progress("")
 	if err := cmd.Wait(); err != nil {
 		return fmt.Errorf("end to end: %w", err)
 	}
-	fmt.Fprintf(os.Stderr, "  end to end, %s: %.0f s\n", where, time.Since(start).Seconds())
+	fmt.Fprintf(os.Stderr, "  end to end, %s, %s image: %.0f s\n", where, img.kind, time.Since(start).Seconds())
 	return nil
 }

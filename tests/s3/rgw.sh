@@ -13,6 +13,8 @@
 # - It takes every region, and checks neither x-amz-checksum-... nor If-None-Match on CompleteMultipartUpload.
 # - A full memory store blocks instead of failing: RGW_MEMORY is its size in bytes, 4 GiB if unset.
 # - With RGW_LC_DAY=SECONDS set, a lifecycle rule's day has that length.
+# - With RGW_NICE=N set, its processes have that niceness: a benchmark's gateway stands for another machine, and
+#   should take as little as it can of the processors of the one that is measured.
 
 if [[ ${BASH_SOURCE[0]} == "$0" ]]; then
 	set -euo pipefail
@@ -223,14 +225,14 @@ rgw_first_start() {
 
 # A gateway that comes before its OSD asks the one that was killed, for ten seconds.
 rgw_daemons() {
-	local conf=$RGW_DIR/ceph.conf
-	running rgw-mon || spawn rgw-mon "${RGW_RUN[@]}" "$RGW_BIN/ceph-mon" -c "$conf" -i a -f
+	local conf=$RGW_DIR/ceph.conf nice=(nice -n "${RGW_NICE:-0}")
+	running rgw-mon || spawn rgw-mon "${nice[@]}" "${RGW_RUN[@]}" "$RGW_BIN/ceph-mon" -c "$conf" -i a -f
 	if ! running rgw-osd; then
 		: >"$RUN/rgw-osd.log"
-		spawn rgw-osd "${RGW_RUN[@]}" "$RGW_BIN/ceph-osd" -c "$conf" -i 0 -f
+		spawn rgw-osd "${nice[@]}" "${RGW_RUN[@]}" "$RGW_BIN/ceph-osd" -c "$conf" -i 0 -f
 		retry 60 rgw_osd_up && running rgw-osd && running rgw-mon || return 1
 	fi
-	running rgw || spawn rgw "${RGW_RUN[@]}" "$RGW_BIN/radosgw" -c "$conf" -n client.rgw.a -f
+	running rgw || spawn rgw "${nice[@]}" "${RGW_RUN[@]}" "$RGW_BIN/radosgw" -c "$conf" -n client.rgw.a -f
 }
 
 rgw_osd_up() { grep -q 'booting -> active' "$RUN/rgw-osd.log" || ! running rgw-osd || ! running rgw-mon; }
