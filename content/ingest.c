@@ -272,7 +272,7 @@ static void checkpoint_run(struct job *j)
 	struct stow_err err; /* a failed sync is kept in sync_err; a row that is not written is no harm */
 	uint64_t offset = hash_state_count(&in->checkpoint_hash);
 
-	if (sync_to(in, offset, &err) == 0 && offset != in->status.total)
+	if (sync_to(in, offset, &err) == 0)
 		(void)!row_put(in, offset, &in->checkpoint_hash, &err);
 	busy_end(in);
 }
@@ -282,10 +282,8 @@ static void checkpoint_begin(struct ingest *in)
 {
 	uint64_t offset = in->status.offset;
 	int64_t now = clock_mono_ns();
-	bool complete = offset >= LIMIT_EARLY_SYNC && offset == in->status.total;
 
-	if (!complete && offset - in->checkpoint_offset < LIMIT_CHECKPOINT &&
-	    now - in->checkpoint_mono_ns < CHECKPOINT_NS)
+	if (offset - in->checkpoint_offset < LIMIT_CHECKPOINT && now - in->checkpoint_mono_ns < CHECKPOINT_NS)
 		return;
 	lock_take(&in->lock);
 	if (in->busy || in->aborted) {
@@ -299,6 +297,18 @@ static void checkpoint_begin(struct ingest *in)
 	hash_save(in->hash, &in->checkpoint_hash);
 	in->checkpoint_job.run = checkpoint_run;
 	pool_submit(in->store->pool, &in->checkpoint_job);
+}
+
+/* All that was declared is there. containerd holds its metadata lock during COMMIT, so the disk's time is
+ * spent here. There is no row: the commit is about to come. */
+static void sync_complete(struct ingest *in)
+{
+	struct stow_err err; /* kept in sync_err: it is the commit that fails */
+
+	busy_begin(in);
+	if (!in->aborted)
+		(void)!sync_to(in, in->status.offset, &err);
+	busy_end(in);
 }
 
 /* --- writing --- */
@@ -321,7 +331,10 @@ int ingest_write(struct ingest *in, const struct iovec *iov, int n, int64_t when
 	in->status.offset += bytes;
 	in->status.updated_ns = when_ns;
 	lock_release(&in->lock);
-	checkpoint_begin(in);
+	if (in->status.offset == in->status.total)
+		sync_complete(in);
+	else
+		checkpoint_begin(in);
 	return 0;
 }
 
@@ -487,7 +500,7 @@ static int commit_check(struct ingest *in, const struct ingest_commit *c, struct
 
 /* The order of durability, for every commit; `d` is claimed and proven.
  *
- *   1 the stage is synced        its bytes are durable (sync_to, often long before COMMIT)
+ *   1 the stage is synced        its bytes are durable (sync_to, before COMMIT where a size was declared)
  *   2 the backend publishes      the bytes have their name, durably (local: rename, then the
  *                                directory is synced); a blob that is there already is the same
  *   3 one transaction            +blob row, -ingest row: the point where it is committed. Info, List

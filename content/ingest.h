@@ -11,9 +11,8 @@
  *
  * What is durable of an OPEN ingest is its last checkpoint: its bytes synced, and a row with their
  * count and the hash's state, made every LIMIT_CHECKPOINT bytes or second, beside the writing. So a
- * crash costs no more than that, and resuming reads no byte again. Once the declared total is there,
- * the bytes (if they are not few) are synced without waiting for the commit, which then has little left
- * to do.
+ * crash costs no more than that, and resuming reads no byte again. The write that completes the declared
+ * total syncs the bytes, so that the commit has little left to do.
  *
  * Threads: an ingest has one user at a time, but Status and Abort reach it from others. Every
  * function may block, except those that say otherwise. */

@@ -6,11 +6,14 @@
  * data is answered on the RPC thread as soon as it has been accepted, and is hashed and written while
  * the client makes the next one. What is accepted and not written yet is bounded (LIMIT_PIPELINE). A
  * failure of it is the answer to the next message; every other message is answered when all before it
- * has been done, so STAT and COMMIT see everything.
+ * has been done, so STAT and COMMIT see everything. The data that complete the declared total are answered
+ * when they are durable: what containerd waits for there it does not wait for in COMMIT, which it sends
+ * under its metadata lock.
  *
  *   message                            on the RPC thread         on the strand
  *   the first                          decode                    open, then as below
- *   data, declared, pipeline has room  decode, answer            write
+ *   data, declared, pipeline has room, decode, answer            write
+ *     more is to come
  *   STAT, all before it is done        decode, answer
  *   any other                          decode                    [write] [commit] answer
  *   the stream's end, or its failure                             park, end the call
@@ -30,7 +33,7 @@ struct write_call {
 
 	/* The RPC thread's. */
 	uint64_t accepted; /* the offset after all messages so far */
-	bool declared;     /* data may be answered before it is written; set by the strand at opening,
+	bool declared;     /* data may be answered before it is written; set by the strand, as `total`,
 			    * while no operation is under way */
 
 	/* Both: what messages hold that have been answered and not written yet. */
@@ -236,7 +239,8 @@ static bool may_answer_data(const struct write_call *w, const struct write_job *
 
 	return w->declared && ingest_check(w->ingest, &aborted) == 0 && q->action == WIRE_WRITE &&
 	       q->data_len > 0 && !digest_is_set(&q->expected) && q->total == 0 && q->offset >= 0 &&
-	       (uint64_t)q->offset == w->accepted && atomic_load(&w->pending) + job_cost(j) <= LIMIT_PIPELINE;
+	       (uint64_t)q->offset == w->accepted && w->accepted + q->data_len != w->total &&
+	       atomic_load(&w->pending) + job_cost(j) <= LIMIT_PIPELINE;
 }
 
 /* Whether it is a bare STAT, with nothing left to be done before it: then the strand has nothing to add. */

@@ -18,8 +18,6 @@ enum {
 	LIMIT_OPEN_BLOBS = 256,      /* descriptors that the table of open blobs keeps */
 	LIMIT_PIPELINE = 4 << 20,    /* acknowledged bytes of one stream not yet on their way to disk */
 	LIMIT_CHECKPOINT = 16 << 20, /* bytes of an ingest between two durable resume points */
-	LIMIT_EARLY_SYNC = 1 << 18,  /* a blob of fewer is synced by its COMMIT, which comes before
-				      * another thread has woken up; a larger one before it */
 };
 
 #endif
