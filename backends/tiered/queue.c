@@ -47,6 +47,7 @@ static void give_back(struct queue *q, struct entry *e, bool over, int64_t due_n
 	e->cancelled = e->again = e->shut = false;
 	free(TAKE(e->source_err));
 	queue_defer_locked(q, e, due_ns);
+	pthread_cond_broadcast(&q->change);
 }
 
 /* --- the brake, and what else is remembered of how it went --- */
@@ -175,11 +176,11 @@ static bool may_begin_locked(struct queue *q, int64_t now, int64_t *ret_until_ns
 	int64_t until = 0;
 
 	if (!q->walked)
-		return false; /* its end is a change */
+		return false; /* its end is told */
 	if (!tier_usable(&q->o.tiers->v[0]))
 		until = now + AWAY_NS;
 	else if (q->braked && q->trying)
-		return false; /* its end is a change */
+		return false; /* its end is told */
 	else if (q->braked && now < q->brake_ns)
 		until = q->brake_ns;
 	else if (now < q->paid_ns)
@@ -206,6 +207,7 @@ static struct entry *next_locked(struct queue *q, int64_t *ret_until_ns)
 	}
 	queue_take_locked(q, e);
 	q->uploading++;
+	pthread_cond_signal(&q->work); /* the next one is another thread's, which slept until this one */
 	return e;
 }
 
@@ -227,7 +229,7 @@ static void walk_unlocked(struct queue *q)
 	if (result < 0 && q->walk_ns == INT64_MAX)
 		q->walk_ns = clock_mono_ns() + WALK_AGAIN_NS;
 	q->walked = true;
-	pthread_cond_broadcast(&q->change);
+	pthread_cond_broadcast(&q->work);
 }
 
 static void upload_unlocked(struct queue *q, struct entry *e)
@@ -249,6 +251,8 @@ static void upload_unlocked(struct queue *q, struct entry *e)
 	lock_take(&q->lock);
 	q->uploading--;
 	q->trying = q->trying && !trial;
+	if (trial)
+		pthread_cond_broadcast(&q->work);
 	what = account_locked(q, e, end, size, &err, &due_ns);
 	lock_release(&q->lock);
 	say(q, e, what, &err);
@@ -273,7 +277,7 @@ static void *work(void *arg)
 		if (e != NULL)
 			upload_unlocked(q, e);
 		else
-			queue_pause_locked(q, until);
+			(void)lock_wait_until(&q->lock, &q->work, until);
 	}
 	return NULL;
 }
@@ -291,6 +295,7 @@ struct queue *queue_new(const struct queue_options *o)
 	q->max = QUEUE_ENTRIES;
 	lock_init(&q->lock, RANK_QUEUE);
 	lock_cond_init(&q->change);
+	lock_cond_init(&q->work);
 	return q;
 }
 
@@ -313,6 +318,7 @@ void queue_stop(struct queue *q)
 	lock_take(&q->lock);
 	q->stopping = true;
 	pthread_cond_broadcast(&q->change);
+	pthread_cond_broadcast(&q->work);
 	lock_release(&q->lock);
 	if (q->started) {
 		for (unsigned i = 0; i < q->o.uploads; i++)
@@ -352,6 +358,7 @@ void queue_free(struct queue *q)
 	}
 	assert(q->n == 0);
 	lock_release(&q->lock);
+	pthread_cond_destroy(&q->work);
 	pthread_cond_destroy(&q->change);
 	lock_destroy(&q->lock);
 	free(q->heap);
@@ -484,7 +491,7 @@ void queue_flush(struct queue *q)
 	q->brake_ns = now;
 	q->walk_ns = now;
 	tier_probe(&q->o.tiers->v[0]);
-	pthread_cond_broadcast(&q->change);
+	pthread_cond_broadcast(&q->work);
 }
 
 int queue_status(struct queue *q, struct fleet_status *st, struct stow_err *err)

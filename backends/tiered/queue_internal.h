@@ -57,7 +57,8 @@ struct queue {
 	bool started;
 
 	struct lock lock; /* for all that follows */
-	pthread_cond_t change;
+	pthread_cond_t change; /* of an entry, or the end: for whoever waits for that */
+	pthread_cond_t work;   /* there may be something to do earlier than the threads know */
 	bool stopping;
 	struct entry *table[QUEUE_BUCKETS];
 	struct entry **heap; /* WAITING ones, by due_ns */
@@ -112,7 +113,7 @@ void queue_sort_locked(struct queue *q);
 
 /* --- queue.c --- */
 
-/* Waits for a change of the queue, until then at the latest. */
+/* Waits for a change of an entry, or the end, until then at the latest. */
 void queue_pause_locked(struct queue *q, int64_t until_ns);
 
 /* --- upload.c --- */

@@ -50,6 +50,7 @@ void queue_table_remove_locked(struct queue *q, struct entry *e)
 	if (q->more && q->n < q->max / 2) {
 		q->more = false;
 		q->walk_ns = 0;
+		pthread_cond_signal(&q->work);
 	}
 	while (e->held > 0)
 		lock_wait(&q->lock, &q->change);
@@ -92,6 +93,14 @@ static void heap_down(struct queue *q, size_t at)
 	heap_set(q, at, e);
 }
 
+/* A thread sleeps until the first one is due. One that is woken for this one wakes the next for what is next.
+ */
+static void tell_locked(struct queue *q, const struct entry *e)
+{
+	if (e->at == 0)
+		pthread_cond_signal(&q->work);
+}
+
 void queue_defer_locked(struct queue *q, struct entry *e, int64_t due_ns)
 {
 	assert(e->state == ENTRY_BUSY);
@@ -104,7 +113,7 @@ void queue_defer_locked(struct queue *q, struct entry *e, int64_t due_ns)
 	q->n_sendings += e->sending != NULL;
 	heap_set(q, q->n_heap++, e);
 	heap_up(q, e->at);
-	pthread_cond_broadcast(&q->change);
+	tell_locked(q, e);
 }
 
 void queue_take_locked(struct queue *q, struct entry *e)
@@ -127,7 +136,7 @@ void queue_hasten_locked(struct queue *q, struct entry *e, int64_t due_ns)
 		return;
 	e->due_ns = due_ns;
 	heap_up(q, e->at);
-	pthread_cond_broadcast(&q->change);
+	tell_locked(q, e);
 }
 
 struct entry *queue_add_locked(struct queue *q, const struct digest *d, int64_t created_ns)

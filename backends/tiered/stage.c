@@ -1,6 +1,7 @@
 /* Stages: one of `fast`, which is a stage in full, and a sending beside it where it is known what the blob
  * will be called. What the sending does is nobody's failure, unless a COMMIT is to fail with its upload. */
 #include "backends/tiered/tiered_internal.h"
+#include "content/base/clock.h"
 #include "content/base/mem.h"
 
 #include <inttypes.h>
@@ -259,6 +260,8 @@ static int send_now(struct tiered *t, struct tiered_stage *ts, const struct dige
 
 	if (!tier_usable(tier))
 		return stow_fail(err, STOW_UNAVAILABLE, "%s is away, and commits wait for it", tier->name);
+	if (t->holdings != NULL)
+		(void)holdings_await(t->holdings, clock_mono_ns() + t->info_timeout_ns);
 	if (t->holdings != NULL && holdings_refused(t->holdings, d))
 		return stow_fail(err, STOW_UNAVAILABLE, "%s: the blob is being collected there", tier->name);
 	if (ts->sending == NULL && open_sending(t, ts, &hint, size, err) < 0)
