@@ -234,6 +234,7 @@ static void walk_unlocked(struct queue *q)
 
 static void upload_unlocked(struct queue *q, struct entry *e)
 {
+	uint64_t flushes = q->flushes;
 	bool trial = q->braked;
 	struct stow_err err = { 0 };
 	enum upload_end end;
@@ -254,6 +255,8 @@ static void upload_unlocked(struct queue *q, struct entry *e)
 	if (trial)
 		pthread_cond_broadcast(&q->work);
 	what = account_locked(q, e, end, size, &err, &due_ns);
+	if (q->flushes != flushes) /* it was answered before what the flush is for */
+		due_ns = clock_mono_ns();
 	lock_release(&q->lock);
 	say(q, e, what, &err);
 	give_back(q, e, over, due_ns);
@@ -488,6 +491,7 @@ void queue_flush(struct queue *q)
 		e->failed = 0;
 	}
 	queue_sort_locked(q);
+	q->flushes++;
 	q->brake_ns = now;
 	q->walk_ns = now;
 	tier_probe(&q->o.tiers->v[0]);

@@ -56,7 +56,7 @@ struct queue {
 	pthread_t *threads, rechecker;
 	bool started;
 
-	struct lock lock; /* for all that follows */
+	struct lock lock;      /* for all that follows */
 	pthread_cond_t change; /* of an entry, or the end: for whoever waits for that */
 	pthread_cond_t work;   /* there may be something to do earlier than the threads know */
 	bool stopping;
@@ -66,9 +66,10 @@ struct queue {
 	size_t n, max;       /* entries; QUEUE_ENTRIES, but for tests */
 	unsigned n_sendings; /* open, of WAITING ones */
 	unsigned uploading;
-	int64_t walk_ns; /* monotonic: when the database is to be walked */
-	bool walked;     /* that has been done once: nothing is uploaded before */
-	bool more;       /* there was no room for all that is pending */
+	uint64_t flushes; /* so far */
+	int64_t walk_ns;  /* monotonic: when the database is to be walked */
+	bool walked;      /* that has been done once: nothing is uploaded before */
+	bool more;        /* there was no room for all that is pending */
 
 	/* The brake. */
 	unsigned failures; /* of sendings, in a row */
