@@ -99,12 +99,12 @@ int s3_head_sure(struct s3_client *c, const char *key, unsigned looks, struct s3
 	}
 }
 
-static int head_blob(struct s3 *s, const struct digest *d, const char *key, unsigned looks,
+static int head_blob(struct s3_client *c, const struct digest *d, const char *key, unsigned looks,
 		     struct s3_object *ret_o, struct stow_err *err)
 {
 	char text[DIGEST_STR_MAX];
 
-	if (s3_head_sure(s->client, key, looks, ret_o, err) == 0)
+	if (s3_head_sure(c, key, looks, ret_o, err) == 0)
 		return 0;
 	digest_format(d, text);
 	if (err->code == STOW_NOT_FOUND)
@@ -118,7 +118,7 @@ static int s3_stat(struct backend *b, const struct digest *d, struct blob_stat *
 	CLEANUP(freep) char *key = s3_blob_key(s, d);
 	struct s3_object o;
 
-	if (head_blob(s, d, key, 1, &o, err) < 0)
+	if (head_blob(s->client, d, key, 1, &o, err) < 0)
 		return -1;
 	*ret_st = (struct blob_stat){ .size = o.size, .modified_ns = o.modified_ns };
 	return 0;
@@ -132,7 +132,7 @@ static int s3_open(struct backend *b, const struct digest *d, struct blob **ret_
 	struct s3_blob *sb;
 
 	/* Who opens a blob has a record of it. */
-	if (head_blob(s, d, key, OPEN_LOOKS, &o, err) < 0)
+	if (head_blob(s->client, d, key, OPEN_LOOKS, &o, err) < 0)
 		return -1;
 	sb = x_calloc(1, sizeof(*sb));
 	sb->base = (struct blob){ .backend = b, .size = o.size };
@@ -166,15 +166,21 @@ static int s3_pread(struct blob *blob, void *to, size_t n, uint64_t off, unsigne
 }
 
 /* S3 does not say whether there was an object; so we look first. */
-static int s3_remove(struct backend *b, const struct digest *d, struct stow_err *err)
+int s3_remove_by(struct s3 *s, struct s3_client *c, const struct digest *d, struct stow_err *err)
 {
-	struct s3 *s = s3_from(b);
 	CLEANUP(freep) char *key = s3_blob_key(s, d);
 	struct s3_object o;
 
-	if (head_blob(s, d, key, 1, &o, err) < 0)
+	if (head_blob(c, d, key, 1, &o, err) < 0)
 		return -1;
-	return s3_delete(s->client, key, err) < 0 ? s3_fail(err) : 0;
+	return s3_delete(c, key, err) < 0 ? s3_fail(err) : 0;
+}
+
+static int s3_remove(struct backend *b, const struct digest *d, struct stow_err *err)
+{
+	struct s3 *s = s3_from(b);
+
+	return s3_remove_by(s, s->client, d, err);
 }
 
 struct scan {
