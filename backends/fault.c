@@ -116,7 +116,8 @@ static int fault_stat(struct backend *b, const struct digest *d, struct blob_sta
 	return backend_stat(f->inner, d, ret_st, err);
 }
 
-static int fault_open(struct backend *b, const struct digest *d, struct blob **ret_blob, struct stow_err *err)
+static int fault_open(struct backend *b, const struct digest *d, unsigned flags, struct blob **ret_blob,
+		      struct stow_err *err)
 {
 	struct fault *f = fault_from(b);
 	struct blob *inner;
@@ -124,7 +125,7 @@ static int fault_open(struct backend *b, const struct digest *d, struct blob **r
 
 	if (fault_check(f, FAULT_OPEN, "open", err) < 0)
 		return -1;
-	if (backend_open(f->inner, d, &inner, err) < 0)
+	if (backend_open(f->inner, d, flags, &inner, err) < 0)
 		return -1;
 	fb = x_calloc(1, sizeof(*fb));
 	fb->base = (struct blob){ .backend = b, .size = inner->size };
@@ -353,7 +354,7 @@ int fault_new(struct backend *inner, struct fault_plan *plan, struct backend **r
 
 	(void)err; /* nothing here can fail; the signature is that of every backend's maker */
 	assert(!inner->tiered);
-	f->base = (struct backend){ .ops = &f->ops, .remote = inner->remote };
+	f->base = (struct backend){ .ops = &f->ops, .remote = inner->remote, .far = inner->far };
 	f->magic = FAULT_MAGIC;
 	f->ops = fault_ops;
 	/* Callers look whether these are there. */

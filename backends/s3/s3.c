@@ -124,13 +124,16 @@ static int s3_stat(struct backend *b, const struct digest *d, struct blob_stat *
 	return 0;
 }
 
-static int s3_open(struct backend *b, const struct digest *d, struct blob **ret_blob, struct stow_err *err)
+static int s3_open(struct backend *b, const struct digest *d, unsigned flags, struct blob **ret_blob,
+		   struct stow_err *err)
 {
 	struct s3 *s = s3_from(b);
 	CLEANUP(freep) char *key = s3_blob_key(s, d);
 	struct s3_object o;
 	struct s3_blob *sb;
 
+	if (flags != 0)
+		return stow_fail(err, STOW_UNAVAILABLE, "the bucket would have to be asked");
 	/* Who opens a blob has a record of it. */
 	if (head_blob(s->client, d, key, OPEN_LOOKS, &o, err) < 0)
 		return -1;
@@ -283,7 +286,11 @@ int s3_new(const struct s3_options *o, const char *path, struct backend **ret_b,
 	CLEANUP(backend_freep) struct backend *b = &s->base;
 
 	assert(!o->read_only || path == NULL);
-	s->base = (struct backend){ .ops = o->read_only ? &source_ops : &s3_ops, .remote = true };
+	s->base = (struct backend){
+		.ops = o->read_only ? &source_ops : &s3_ops,
+		.remote = true,
+		.far = BACKEND_FAR_ALL,
+	};
 	s->magic = S3_MAGIC;
 	lock_init(&s->lock, RANK_BACKEND);
 	s->prefix = *o->prefix != '\0' ? x_asprintf("%s/", o->prefix) : x_strdup("");

@@ -446,6 +446,19 @@ static bool behind_is_fit(const struct tiered_options *o, struct stow_err *err)
 	return true;
 }
 
+/* What waits for those behind. While a COMMIT waits for its upload, whoever removes that blob waits for it.
+ */
+static unsigned far_of(const struct tiered_options *o)
+{
+	unsigned far = BACKEND_FAR_STAT;
+
+	if (o->writable && o->commit_wait_ns > 0)
+		far |= BACKEND_FAR_COMMIT;
+	if (o->writable && (o->exclusive || o->commit_wait_ns == INT64_MAX))
+		far |= BACKEND_FAR_REMOVE;
+	return far;
+}
+
 int tiered_new(const struct tiered_options *o, struct backend **ret_b, struct stow_err *err)
 {
 	struct tiered *t;
@@ -457,7 +470,7 @@ int tiered_new(const struct tiered_options *o, struct backend **ret_b, struct st
 		return -1;
 	}
 	t = x_calloc(1, sizeof(*t));
-	t->base = (struct backend){ .ops = &tiered_ops, .tiered = true };
+	t->base = (struct backend){ .ops = &tiered_ops, .tiered = true, .far = far_of(o) };
 	t->magic = TIERED_MAGIC;
 	t->fast = o->fast;
 	t->info_timeout_ns = o->info_timeout_ns;

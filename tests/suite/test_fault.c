@@ -65,7 +65,7 @@ static int setup(void **state)
 	env.d = some_digest(DIGEST_SHA256, 1);
 	env.other = some_digest(DIGEST_SHA256, 2);
 	put_blob(env.b, &env.d, 100, 1);
-	expect_ok(backend_open(env.b, &env.d, &env.blob, &err), &err);
+	expect_ok(backend_open(env.b, &env.d, 0, &env.blob, &err), &err);
 	expect_ok(backend_stage_create(env.b, name.s, NULL, &env.st, &err), &err);
 	expect_ok(write_bytes(env.st, "abc", 3, 0, &err), &err);
 	env.kept = new_name();
@@ -184,7 +184,7 @@ static int call(enum fault_op op, struct stow_err *err)
 	case FAULT_STAT:
 		return backend_stat(env.b, &env.d, &st, err);
 	case FAULT_OPEN:
-		return backend_open(env.b, &env.d, &env.opened, err);
+		return backend_open(env.b, &env.d, 0, &env.opened, err);
 	case FAULT_PREAD:
 		return blob_pread(env.blob, to, sizeof(to), 0, 0, &n, err);
 	case FAULT_REMOVE:

@@ -202,7 +202,7 @@ int node_read(struct node *n, const struct digest *d, size_t size, unsigned seed
 	size_t off = 0, k;
 	int result = 0;
 
-	if (store_read_begin(n->store, d, &b, err) < 0)
+	if (store_read_begin(n->store, d, 0, &b, err) < 0)
 		return -1;
 	assert_int_equal(store_read_size(b), size);
 	while (result == 0 && off < size) {
