@@ -55,7 +55,7 @@ static void sleep_ns(int64_t ns)
 
 /* Whether the call that is being made is one that is to fail. Threads may make calls at once: each
  * takes its own place in the count. */
-static bool fault_due(struct fault *f, enum fault_op op)
+static bool fault_due_until(struct fault *f, enum fault_op op, int64_t until_mono_ns)
 {
 	unsigned delay_us = atomic_load(&f->plan->delay_us);
 	int left = atomic_load(&f->plan->after[op]);
@@ -70,9 +70,14 @@ static bool fault_due(struct fault *f, enum fault_op op)
 	} while (!atomic_compare_exchange_weak(&f->plan->after[op], &left, next));
 	if (left != 1)
 		return false;
-	while (atomic_load(&f->plan->hang) && !atomic_load(&f->stopped))
+	while (atomic_load(&f->plan->hang) && !atomic_load(&f->stopped) && clock_mono_ns() < until_mono_ns)
 		sleep_ns(NSEC_PER_MSEC);
 	return true;
+}
+
+static bool fault_due(struct fault *f, enum fault_op op)
+{
+	return fault_due_until(f, op, INT64_MAX);
 }
 
 static int fault_fail(struct fault *f, const char *what, struct stow_err *err)
@@ -82,9 +87,15 @@ static int fault_fail(struct fault *f, const char *what, struct stow_err *err)
 	return stow_fail(err, code == STOW_OK ? STOW_INTERNAL : code, "planned fault in %s", what);
 }
 
+int fault_check_until(struct fault *f, enum fault_op op, const char *what, int64_t until_mono_ns,
+		      struct stow_err *err)
+{
+	return fault_due_until(f, op, until_mono_ns) ? fault_fail(f, what, err) : 0;
+}
+
 int fault_check(struct fault *f, enum fault_op op, const char *what, struct stow_err *err)
 {
-	return fault_due(f, op) ? fault_fail(f, what, err) : 0;
+	return fault_check_until(f, op, what, INT64_MAX, err);
 }
 
 static void fault_free(struct backend *b)
@@ -105,7 +116,8 @@ static int fault_stat(struct backend *b, const struct digest *d, struct blob_sta
 	return backend_stat(f->inner, d, ret_st, err);
 }
 
-static int fault_open(struct backend *b, const struct digest *d, struct blob **ret_blob, struct stow_err *err)
+static int fault_open(struct backend *b, const struct digest *d, unsigned flags, struct blob **ret_blob,
+		      struct stow_err *err)
 {
 	struct fault *f = fault_from(b);
 	struct blob *inner;
@@ -113,7 +125,7 @@ static int fault_open(struct backend *b, const struct digest *d, struct blob **r
 
 	if (fault_check(f, FAULT_OPEN, "open", err) < 0)
 		return -1;
-	if (backend_open(f->inner, d, &inner, err) < 0)
+	if (backend_open(f->inner, d, flags, &inner, err) < 0)
 		return -1;
 	fb = x_calloc(1, sizeof(*fb));
 	fb->base = (struct blob){ .backend = b, .size = inner->size };
@@ -342,7 +354,7 @@ int fault_new(struct backend *inner, struct fault_plan *plan, struct backend **r
 
 	(void)err; /* nothing here can fail; the signature is that of every backend's maker */
 	assert(!inner->tiered);
-	f->base = (struct backend){ .ops = &f->ops, .remote = inner->remote };
+	f->base = (struct backend){ .ops = &f->ops, .remote = inner->remote, .far = inner->far };
 	f->magic = FAULT_MAGIC;
 	f->ops = fault_ops;
 	/* Callers look whether these are there. */

@@ -32,6 +32,15 @@ static int fault_look(struct backend *b, const struct digest *d, struct blob_sta
 	return inner_ops(b)->look(f->inner, d, ret_st, err);
 }
 
+static int fault_drop(struct backend *b, const struct digest *d, int64_t until_mono_ns, struct stow_err *err)
+{
+	struct fault *f = fault_from(b);
+
+	if (fault_check_until(f, FAULT_DROP, "drop", until_mono_ns, err) < 0)
+		return -1;
+	return inner_ops(b)->drop(f->inner, d, until_mono_ns, err);
+}
+
 /* --- sending --- */
 
 static int fault_send_open(struct backend *b, const char *record, const struct stage_hint *hint,
@@ -154,6 +163,7 @@ const struct behind_ops *fault_behind(struct fault *f, const struct behind_ops *
 	if (inner->send_open != NULL)
 		f->behind = (struct behind_ops){
 			.look = fault_look,
+			.drop = fault_drop,
 			.send_open = fault_send_open,
 			.send_advance = fault_send_advance,
 			.send_rewind = fault_send_rewind,

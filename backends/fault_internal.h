@@ -21,6 +21,9 @@ struct fault *fault_from(struct backend *b);
 
 /* Fails where the plan says so for this call. `what` is the operation's name in the message. */
 int fault_check(struct fault *f, enum fault_op op, const char *what, struct stow_err *err) MUST_CHECK;
+/* The same, where the call may hang until then at the latest. */
+int fault_check_until(struct fault *f, enum fault_op op, const char *what, int64_t until_mono_ns,
+		      struct stow_err *err) MUST_CHECK;
 
 /* Fills in f->behind, for the inner one's table, and returns it. */
 const struct behind_ops *fault_behind(struct fault *f, const struct behind_ops *inner);

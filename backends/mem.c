@@ -160,7 +160,8 @@ int mem_stat(struct backend *b, const struct digest *d, struct blob_stat *ret_st
 	return 0;
 }
 
-static int mem_open(struct backend *b, const struct digest *d, struct blob **ret_blob, struct stow_err *err)
+static int mem_open(struct backend *b, const struct digest *d, unsigned flags UNUSED, struct blob **ret_blob,
+		    struct stow_err *err)
 {
 	struct mem *m = mem_from(b);
 	LOCK_SCOPE(&m->store->lock);

@@ -355,8 +355,15 @@ static int mem_note_scan(struct backend *b, const char *prefix, note_visit *visi
 	return 0;
 }
 
+static int mem_drop(struct backend *b, const struct digest *d, int64_t until_mono_ns UNUSED,
+		    struct stow_err *err)
+{
+	return backend_remove(b, d, err);
+}
+
 const struct behind_ops mem_behind_ops = {
 	.look = mem_stat,
+	.drop = mem_drop,
 	.send_open = mem_send_open,
 	.send_advance = mem_send_advance,
 	.send_rewind = mem_send_rewind,

@@ -73,7 +73,7 @@ static int check_once(struct check *c, const struct digest *d, enum verdict *ret
 
 	if (!recorded && err->code != STOW_NOT_FOUND)
 		return -1;
-	if (backend_open(c->backend, d, &blob, &why) < 0) {
+	if (backend_open(c->backend, d, 0, &blob, &why) < 0) {
 		if (why.code != STOW_NOT_FOUND) {
 			*ret_v = of_failure(&why, detail);
 			return 0;

@@ -4,6 +4,8 @@
 #include "cmd/notify.h"
 #include "cmd/storage.h"
 #include "cmd/upkeep.h"
+#include "content/base/clock.h"
+#include "content/base/limits.h"
 #include "content/base/log.h"
 #include "content/base/mem.h"
 #include "proto/server.h"
@@ -17,6 +19,9 @@
 /* Chosen where the configuration says 0. More RPC threads than processors only get in each other's
  * way; workers mostly wait for disks. */
 enum { WORKERS_MIN = 16, SYNC_THREADS = 4 };
+
+/* A thread that has waited for another machine stays that long for the next call that must. */
+static const int64_t FAR_IDLE_NS = 10 * NSEC_PER_SEC;
 
 static const struct flags_spec SPEC = {
 	.command = "serve",
@@ -33,6 +38,7 @@ struct daemon {
 	struct store *store;
 	struct listener *listener;
 	struct pool *pool;    /* for what blocks */
+	struct pool *far;     /* for what waits for another machine */
 	struct pool *syncers; /* for checkpoints alone: see store_use_pool() */
 	struct upkeep *upkeep;
 	struct server *server;
@@ -111,6 +117,7 @@ static void start(struct daemon *d)
 	const struct conf *c = d->conf;
 
 	d->pool = pool_new("worker", worker_threads(c));
+	d->far = pool_new_growing("far", LIMIT_FAR_THREADS, FAR_IDLE_NS);
 	d->syncers = pool_new("sync", SYNC_THREADS);
 	store_use_pool(d->store, d->syncers);
 	store_start(d->store);
@@ -118,6 +125,7 @@ static void start(struct daemon *d)
 	d->server = server_start(&(struct server_options){
 		.store = d->store,
 		.pool = d->pool,
+		.far = d->far,
 		.listener = TAKE(d->listener),
 		.threads = c->grpc.threads,
 		.busy_poll_ns = c->grpc.busy_poll,
@@ -172,10 +180,11 @@ static void stop(struct daemon *d)
 	sigdelset(&d->signals, SIGHUP);
 	sigprocmask(SIG_UNBLOCK, &d->signals, NULL);
 	server_drain(d->server, d->conf->grpc.drain_timeout);
-	/* Whoever waits for the network still, on a worker, is told that it has ended. */
+	/* Whoever waits for the network still is told that it has ended. */
 	store_stop(d->store);
 	upkeep_stop(d->upkeep);
-	pool_free(d->pool); /* its last jobs may still be inside gRPC */
+	pool_free(d->pool); /* its last jobs may still be inside gRPC, or hand a call on to the next */
+	pool_free(d->far);
 	server_free(d->server);
 	pool_free(d->syncers);
 	log_info("ended");

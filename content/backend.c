@@ -35,11 +35,13 @@ int backend_stat(struct backend *b, const struct digest *d, struct blob_stat *re
 	return b->ops->stat(b, d, ret_st, err);
 }
 
-int backend_open(struct backend *b, const struct digest *d, struct blob **ret_blob, struct stow_err *err)
+int backend_open(struct backend *b, const struct digest *d, unsigned flags, struct blob **ret_blob,
+		 struct stow_err *err)
 {
 	check_digest(d);
+	assert((flags & ~(unsigned)BACKEND_READ_NEAR) == 0);
 	assert(ret_blob != NULL && err != NULL);
-	if (b->ops->open(b, d, ret_blob, err) < 0)
+	if (b->ops->open(b, d, flags, ret_blob, err) < 0)
 		return -1;
 	assert((*ret_blob)->backend == b);
 	return 0;
@@ -125,7 +127,7 @@ int blob_pread(struct blob *blob, void *to, size_t n, uint64_t off, unsigned fla
 	       struct stow_err *err)
 {
 	assert(to != NULL || n == 0);
-	assert((flags & ~(unsigned)BACKEND_READ_NOWAIT) == 0);
+	assert((flags & ~(unsigned)(BACKEND_READ_NOWAIT | BACKEND_READ_NEAR)) == 0);
 	assert(ret_n != NULL && err != NULL);
 	if (blob->backend->ops->pread(blob, to, n, off, flags, ret_n, err) < 0)
 		return -1;

@@ -66,8 +66,20 @@ typedef int backend_blob_visit(void *arg, const struct digest *d, const struct b
 			       struct stow_err *err);
 typedef int backend_stage_visit(void *arg, const char *name, struct stow_err *err);
 
+/* How long a read, or the opening for one, may wait. */
 enum backend_read_flags {
-	BACKEND_READ_NOWAIT = 1, /* only what needs no waiting for disk or network */
+	BACKEND_READ_NOWAIT = 1, /* for nothing: neither disk nor network; not for opening */
+	BACKEND_READ_NEAR = 2,   /* for this machine's disk, and not for the network */
+};
+
+/* What of a backend may wait for another machine, and is therefore no work for threads that are few, and that
+ * those need who wait for this machine's disk alone. */
+enum backend_far {
+	BACKEND_FAR_READ = 1,   /* every read that BACKEND_READ_NOWAIT does not give, and opening */
+	BACKEND_FAR_STAT = 2,   /* stat() of what is not here */
+	BACKEND_FAR_COMMIT = 4, /* stage_publish(), and recorded() of a commit */
+	BACKEND_FAR_REMOVE = 8, /* remove() */
+	BACKEND_FAR_ALL = 15,
 };
 
 /* All slots are required unless they say otherwise, and all may block unless they say otherwise. */
@@ -84,13 +96,17 @@ struct backend_ops {
 		    struct stow_err *err);
 
 	/* A handle for reading; NOT_FOUND if there is no such blob. It stays readable, with the same
-	 * bytes, when the blob is removed (but see `remote`) or published again meanwhile. */
-	int (*open)(struct backend *b, const struct digest *d, struct blob **ret_blob, struct stow_err *err);
+	 * bytes, when the blob is removed (but see `remote`) or published again meanwhile. With
+	 * BACKEND_READ_NEAR, UNAVAILABLE where only the network could tell, as for pread. */
+	int (*open)(struct backend *b, const struct digest *d, unsigned flags, struct blob **ret_blob,
+		    struct stow_err *err);
 	void (*close)(struct blob *blob);
 
 	/* Reads up to `n` bytes at `off`; short only at the blob's end (0 bytes at or beyond it).
 	 * With BACKEND_READ_NOWAIT it never blocks: it returns -1 with UNAVAILABLE where the bytes
-	 * are not at hand, and the caller asks again without the flag, on a worker. */
+	 * are not at hand, and the caller asks again on a worker, with BACKEND_READ_NEAR. That is
+	 * UNAVAILABLE where the bytes are not on this machine, without waiting for the network; the
+	 * caller asks again without a flag, on a thread that may be held up. */
 	int (*pread)(struct blob *blob, void *to, size_t n, uint64_t off, unsigned flags, size_t *ret_n,
 		     struct stow_err *err);
 
@@ -188,6 +204,7 @@ struct backend {
 	 * is to be forgotten, so that it can come from elsewhere. A handle that was opened while the bytes
 	 * were not here may answer NOT_FOUND when the blob has been removed. */
 	bool tiered;
+	unsigned far; /* of backend_far */
 };
 struct blob {
 	struct backend *backend;
@@ -201,7 +218,8 @@ void backend_free(struct backend *b); /* NULL is a no-op */
 void backend_freep(struct backend **b);
 int backend_stat(struct backend *b, const struct digest *d, struct blob_stat *ret_st,
 		 struct stow_err *err) MUST_CHECK;
-int backend_open(struct backend *b, const struct digest *d, struct blob **ret_blob,
+/* `flags`: 0 or BACKEND_READ_NEAR. */
+int backend_open(struct backend *b, const struct digest *d, unsigned flags, struct blob **ret_blob,
 		 struct stow_err *err) MUST_CHECK;
 int backend_remove(struct backend *b, const struct digest *d, struct stow_err *err) MUST_CHECK;
 int backend_scan(struct backend *b, backend_blob_visit *visit, void *arg, struct stow_err *err) MUST_CHECK;

@@ -47,6 +47,9 @@ struct behind_ops {
 	/* As stat, in one exchange with the storage. Its NOT_FOUND may be wrong. */
 	int (*look)(struct backend *b, const struct digest *d, struct blob_stat *ret_st,
 		    struct stow_err *err);
+	/* As remove, until `until_mono_ns` of clock.h at the latest: then UNAVAILABLE, and nothing more of it
+	 * is asked for. What was asked for last may come to be done all the same. */
+	int (*drop)(struct backend *b, const struct digest *d, int64_t until_mono_ns, struct stow_err *err);
 
 	/* --- sending --- */
 

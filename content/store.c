@@ -7,6 +7,12 @@
 
 #include <errno.h>
 
+unsigned store_far(const struct store *s)
+{
+	CHECK_OBJ(s, STORE_MAGIC);
+	return s->backend->far;
+}
+
 /* --- blobs --- */
 
 int store_info_now(struct store *s, const struct digest *d, struct blob_info *ret_i, struct stow_err *err)
@@ -212,7 +218,19 @@ static int fail_deleted(const struct digest *d, struct stow_err *err)
 	return stow_fail(err, STOW_NOT_FOUND, "content %s: not found", text);
 }
 
-int store_read_begin(struct store *s, const struct digest *d, struct open_blob **ret_b, struct stow_err *err)
+static int info_to_read(struct store *s, const struct digest *d, unsigned flags, struct blob_info *ret_i,
+			struct stow_err *err)
+{
+	if (flags == 0 || (s->backend->far & BACKEND_FAR_STAT) == 0)
+		return store_info(s, d, ret_i, err);
+	if (store_info_now(s, d, ret_i, err) == 0)
+		return 0;
+	/* What has no row may be anywhere. */
+	return err->code == STOW_NOT_FOUND ? stow_fail(err, STOW_UNAVAILABLE, "not recorded here") : -1;
+}
+
+int store_read_begin(struct store *s, const struct digest *d, unsigned flags, struct open_blob **ret_b,
+		     struct stow_err *err)
 {
 	CLEANUP(blob_info_free) struct blob_info info = { 0 };
 	CLEANUP(claim_release) struct claim claim = { 0 };
@@ -220,11 +238,11 @@ int store_read_begin(struct store *s, const struct digest *d, struct open_blob *
 	char text[DIGEST_STR_MAX];
 	int result;
 
-	if (store_info(s, d, &info, err) < 0)
+	if (info_to_read(s, d, flags, &info, err) < 0)
 		return -1;
 	/* Opened without the claim: a storage behind may take its time, and who deletes must not wait for it.
 	 * So the row is looked at again: only one that is the same speaks of what was opened, or was not. */
-	result = backend_open(s->backend, d, &blob, err);
+	result = backend_open(s->backend, d, flags, &blob, err);
 	claim_take(&s->claims, &claim, d);
 	if (!is_same_row(s, &info))
 		return result < 0 ? -1 : fail_deleted(d, err);

@@ -61,6 +61,11 @@ char *store_lock_path(const char *root);
 int store_fleet_status(struct store *s, struct fleet_status *ret_st, struct stow_err *err) MUST_CHECK;
 int store_flush(struct store *s, struct stow_err *err) MUST_CHECK;
 
+/* Of backend_far: what of the backend's may wait for another machine. It concerns: READ store_read_begin()
+ * and store_read() without a flag; STAT store_info(), and store_update() of what the database does not have;
+ * COMMIT ingest_commit(), and store_abort() of what is being committed; REMOVE store_delete(). */
+unsigned store_far(const struct store *s);
+
 /* --- blobs --- */
 
 /* From the database alone, without blocking: NOT_FOUND may only mean that store_info() has to look. */
@@ -97,8 +102,9 @@ int store_count(struct store *s, uint64_t *ret_n, uint64_t *ret_bytes, struct st
 struct open_blob;
 
 /* An open blob, to be given back by store_read_end(). NOT_FOUND if there is no such blob; DATA_LOSS
- * if its bytes are not as many as recorded. */
-int store_read_begin(struct store *s, const struct digest *d, struct open_blob **ret_b,
+ * if its bytes are not as many as recorded. With BACKEND_READ_NEAR, UNAVAILABLE where only the network could
+ * tell. */
+int store_read_begin(struct store *s, const struct digest *d, unsigned flags, struct open_blob **ret_b,
 		     struct stow_err *err) MUST_CHECK;
 /* The same without blocking: NULL where store_read_begin() is needed. */
 struct open_blob *store_read_begin_now(struct store *s, const struct digest *d);

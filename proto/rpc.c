@@ -262,9 +262,19 @@ static void work_run(struct job *j)
 	c->work(c);
 }
 
-void rpc_work(struct rpc_call *c, void (*work)(struct rpc_call *c))
+static void work_on(struct pool *p, struct rpc_call *c, void (*work)(struct rpc_call *c))
 {
 	c->work = work;
 	c->job.run = work_run;
-	pool_submit(c->server->options.pool, &c->job);
+	pool_submit(p, &c->job);
+}
+
+void rpc_work(struct rpc_call *c, void (*work)(struct rpc_call *c))
+{
+	work_on(c->server->options.pool, c, work);
+}
+
+void rpc_work_far(struct rpc_call *c, void (*work)(struct rpc_call *c))
+{
+	work_on(c->server->options.far, c, work);
 }

@@ -3,7 +3,7 @@
  * A call is made when a request arrives, and runs its method's `start` on one of the RPC threads. From
  * then on its owner starts one operation after another; each names the function that goes on when it
  * has ended, on an RPC thread. Exactly one operation is under way, or the owner is working (there, or
- * by rpc_work() on a worker): so a call's own state needs no lock. rpc_reply(), rpc_send_last() and
+ * by rpc_work() elsewhere): so a call's own state needs no lock. rpc_reply(), rpc_send_last() and
  * rpc_finish() are the last operation; when it has ended the method's `free` runs, and the call is gone.
  *
  *   unary      start -> [rpc_work] -> rpc_reply | rpc_finish
@@ -87,6 +87,8 @@ struct rpc_call {
 
 /* Runs `work` on a worker, where it may block. Counts as the call's operation. */
 void rpc_work(struct rpc_call *c, void (*work)(struct rpc_call *c));
+/* The same on a thread for those who may wait for another machine. */
+void rpc_work_far(struct rpc_call *c, void (*work)(struct rpc_call *c));
 
 /* Receives the next message. `next` finds it in c->message. */
 void rpc_recv(struct rpc_call *c, rpc_next *next);
@@ -118,6 +120,7 @@ struct rpc_options {
 	const struct rpc_method *const *methods; /* NULL-terminated */
 	void *context;                           /* for every call */
 	struct pool *pool;                       /* for rpc_work() */
+	struct pool *far;                        /* for rpc_work_far() */
 	unsigned threads;                        /* RPC threads, at least 1 */
 	int64_t busy_poll_ns; /* how long each looks for the next event before it sleeps; 0: not at all */
 	size_t max_message;   /* bytes of a received message */

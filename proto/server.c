@@ -30,6 +30,7 @@ struct server *server_start(const struct server_options *o)
 		.methods = METHODS,
 		.context = &s->service,
 		.pool = o->pool,
+		.far = o->far,
 		.threads = o->threads,
 		.busy_poll_ns = o->busy_poll_ns,
 		.max_message = o->max_message,
@@ -38,6 +39,7 @@ struct server *server_start(const struct server_options *o)
 	s->service = (struct service){
 		.store = o->store,
 		.pool = o->pool,
+		.far = o->far,
 		.health = health_new(),
 		.root = o->root,
 		.address = o->address,

@@ -10,6 +10,7 @@ struct server;
 struct server_options {
 	struct store *store;       /* outlives the server */
 	struct pool *pool;         /* for what blocks; outlives the server */
+	struct pool *far;          /* for what waits for another machine; likewise */
 	struct listener *listener; /* the server's from then on */
 	unsigned threads;          /* RPC threads, at least 1 */
 	int64_t busy_poll_ns;      /* of each of them, see rpc.h */
@@ -24,7 +25,7 @@ struct server *server_start(const struct server_options *o);
 /* Ends it: no new connections and calls, open ones go on for `grace_ns` and are cancelled then, which
  * parks the ingests. Returns when no call is left. */
 void server_drain(struct server *s, int64_t grace_ns);
-/* After that, and after the pool has ended, whose last jobs may still be returning from gRPC. */
+/* After that, and after the pools have ended, whose last jobs may still be returning from gRPC. */
 void server_free(struct server *s);
 
 #endif

@@ -10,7 +10,7 @@ struct health;
 /* What every call's `context` points to. Lives as long as the server. */
 struct service {
 	struct store *store;
-	struct pool *pool;
+	struct pool *pool, *far; /* see server.h */
 	struct health *health;
 	/* For the Admin service. */
 	const char *root, *address, *backend;
@@ -28,6 +28,17 @@ extern const struct rpc_method method_daemon_status, method_flush;              
 static inline const struct service *service_of(const struct rpc_call *c)
 {
 	return c->context;
+}
+
+/* What the method's `work` does of the backend's is `what`, of backend_far. Where that may wait for another
+ * machine it is no business of the workers': they are few, and there for those who wait for the local disk.
+ */
+static inline void service_work(struct rpc_call *c, unsigned what, void (*work)(struct rpc_call *c))
+{
+	if ((store_far(service_of(c)->store) & what) != 0)
+		rpc_work_far(c, work);
+	else
+		rpc_work(c, work);
 }
 
 /* Who watches our health; see service_health.c. */

@@ -68,7 +68,7 @@ static void info_start(struct rpc_call *c)
 	if (store_info_now(service_of(c)->store, &blob_call(c)->digest, &info, &err) == 0)
 		reply_info(c, &info);
 	else
-		rpc_work(c, info_work);
+		service_work(c, BACKEND_FAR_STAT, info_work);
 }
 
 const struct rpc_method method_info = {
@@ -95,7 +95,7 @@ static void delete_work(struct rpc_call *c)
 static void delete_start(struct rpc_call *c)
 {
 	if (blob_call_begin(c))
-		rpc_work(c, delete_work);
+		service_work(c, BACKEND_FAR_REMOVE, delete_work);
 }
 
 const struct rpc_method method_delete = {
@@ -106,8 +106,12 @@ const struct rpc_method method_delete = {
 
 /* --- Update --- */
 
-static void update_work(struct rpc_call *c)
+static void update_far(struct rpc_call *c);
+
+/* `near`: must not wait for another machine, which has to be asked for what is not recorded here. */
+static void update(struct rpc_call *c, bool near)
 {
+	struct store *s = service_of(c)->store;
 	CLEANUP(wire_update_free) struct wire_update u = { 0 };
 	CLEANUP(blob_info_free) struct blob_info info = { 0 };
 	char subject[DIGEST_STR_MAX];
@@ -118,11 +122,24 @@ static void update_work(struct rpc_call *c)
 		return;
 	}
 	digest_format(&u.digest, subject);
-	if (store_update(service_of(c)->store, &u.digest, &u.labels, (const char *const *)u.paths, u.n_paths,
-			 &info, &err) < 0)
+	if (near && (store_far(s) & BACKEND_FAR_STAT) && !store_has(s, &u.digest)) {
+		rpc_work_far(c, update_far);
+		return;
+	}
+	if (store_update(s, &u.digest, &u.labels, (const char *const *)u.paths, u.n_paths, &info, &err) < 0)
 		rpc_finish(c, &err, subject);
 	else
 		reply_info(c, &info);
+}
+
+static void update_work(struct rpc_call *c)
+{
+	update(c, true);
+}
+
+static void update_far(struct rpc_call *c)
+{
+	update(c, false);
 }
 
 static void update_start(struct rpc_call *c)

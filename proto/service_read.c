@@ -3,7 +3,9 @@
  *
  * containerd unpacks a layer by some 32 000 of these a GiB, 32 KiB each, so the common case is kept
  * short: the blob is in the table of open ones, its bytes are in the page cache, and one pread and one
- * batch answer the call on the RPC thread. Whatever may block goes to a worker. */
+ * batch answer the call on the RPC thread. What waits for the disk goes to a worker. What turns out there not
+ * to be on this machine goes on to a thread for those who wait for another one: 16 readers of what a bucket
+ * does not give must not hold up a node. */
 #include "content/base/limits.h"
 #include "content/base/mem.h"
 #include "proto/service.h"
@@ -72,11 +74,23 @@ static grpc_byte_buffer *read_chunk(struct read_call *r, unsigned flags, struct 
 	return m;
 }
 
-static void read_work(struct rpc_call *c);
+static void read_near(struct rpc_call *c);
+static void read_far(struct rpc_call *c);
+
+/* What could not be had with `flags` is tried again where one may wait longer. */
+static void read_later(struct rpc_call *c, unsigned flags)
+{
+	bool far = store_far(service_of(c)->store) & BACKEND_FAR_READ;
+
+	if ((flags & BACKEND_READ_NOWAIT) && !far)
+		rpc_work(c, read_near);
+	else
+		rpc_work_far(c, read_far);
+}
 
 static void read_next(struct rpc_call *c, bool ok);
 
-/* Sends the next chunk, or, if that would block and must not, has a worker do it. */
+/* Sends the next chunk, or, if that would wait and must not, has it done elsewhere. */
 static void read_go_on(struct rpc_call *c, unsigned flags)
 {
 	struct read_call *r = read_call(c);
@@ -88,8 +102,8 @@ static void read_go_on(struct rpc_call *c, unsigned flags)
 		return;
 	}
 	m = read_chunk(r, flags, &err);
-	if (!m && (flags & BACKEND_READ_NOWAIT) && err.code == STOW_UNAVAILABLE)
-		rpc_work(c, read_work);
+	if (!m && flags && err.code == STOW_UNAVAILABLE)
+		read_later(c, flags);
 	else if (!m)
 		rpc_finish(c, &err, r->subject);
 	else if (r->done == r->size)
@@ -106,16 +120,30 @@ static void read_next(struct rpc_call *c, bool ok)
 		rpc_finish(c, NULL, NULL); /* cancelled: a client whose buffer is full does that */
 }
 
-static void read_work(struct rpc_call *c)
+static void read_work(struct rpc_call *c, unsigned flags)
 {
 	struct read_call *r = read_call(c);
 	struct stow_err err;
 
-	if (!r->blob && (store_read_begin(service_of(c)->store, &r->digest, &r->blob, &err) < 0 ||
-			 read_range(r, &err) < 0))
-		rpc_finish(c, &err, r->subject);
+	if (r->blob)
+		read_go_on(c, flags);
+	else if (store_read_begin(service_of(c)->store, &r->digest, flags, &r->blob, &err) == 0 &&
+		 read_range(r, &err) == 0)
+		read_go_on(c, flags);
+	else if (!r->blob && flags && err.code == STOW_UNAVAILABLE)
+		read_later(c, flags);
 	else
-		read_go_on(c, 0);
+		rpc_finish(c, &err, r->subject);
+}
+
+static void read_near(struct rpc_call *c)
+{
+	read_work(c, BACKEND_READ_NEAR);
+}
+
+static void read_far(struct rpc_call *c)
+{
+	read_work(c, 0);
 }
 
 static void read_start(struct rpc_call *c)
@@ -134,7 +162,7 @@ static void read_start(struct rpc_call *c)
 	digest_format(&q.digest, r->subject);
 	r->blob = store_read_begin_now(service_of(c)->store, &r->digest);
 	if (!r->blob)
-		rpc_work(c, read_work);
+		read_later(c, BACKEND_READ_NOWAIT);
 	else if (read_range(r, &err) < 0)
 		rpc_finish(c, &err, r->subject);
 	else

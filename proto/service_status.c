@@ -72,7 +72,7 @@ static void abort_work(struct rpc_call *c)
 static void abort_start(struct rpc_call *c)
 {
 	if (ref_call_begin(c))
-		rpc_work(c, abort_work);
+		service_work(c, BACKEND_FAR_COMMIT, abort_work); /* it may be about to be committed */
 }
 
 const struct rpc_method method_abort = {

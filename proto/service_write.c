@@ -206,7 +206,7 @@ static int write_step(struct write_call *w, const struct write_job *j, struct st
 	return 0;
 }
 
-static void write_run(struct job *job)
+static void write_do(struct job *job)
 {
 	struct write_job *j = CONTAINER_OF(job, struct write_job, job);
 	struct write_call *w = j->call;
@@ -227,6 +227,21 @@ static void write_run(struct job *job)
 		write_end(w, &err);
 	}
 	write_job_free(j);
+}
+
+/* A COMMIT that may wait for another machine leaves the workers. The client waits for its answer, so nothing
+ * comes to the strand meanwhile. */
+static void write_run(struct job *job)
+{
+	struct write_job *j = CONTAINER_OF(job, struct write_job, job);
+	const struct service *s = service_of(&j->call->base);
+
+	if (j->message && j->request.action == WIRE_COMMIT && (store_far(s->store) & BACKEND_FAR_COMMIT)) {
+		j->job.run = write_do;
+		pool_submit(s->far, &j->job);
+	} else {
+		write_do(job);
+	}
 }
 
 /* --- on the RPC thread --- */

@@ -84,7 +84,8 @@ static int local_stat(struct backend *b, const struct digest *d, struct blob_sta
 	return 0;
 }
 
-static int local_open(struct backend *b, const struct digest *d, struct blob **ret_blob, struct stow_err *err)
+static int local_open(struct backend *b, const struct digest *d, unsigned flags UNUSED,
+		      struct blob **ret_blob, struct stow_err *err)
 {
 	const struct dir *dir = &local_from(b)->alg[d->alg];
 	CLEANUP(fd_closep) int fd = -1;

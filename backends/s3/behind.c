@@ -1,7 +1,9 @@
 /* What a backend in front of the bucket wants of it: looks, and sendings, which are uploads whose bytes are
  * somebody else's. */
+#include "backends/s3/http.h"
 #include "backends/s3/s3_internal.h"
 #include "backends/s3/sidecar.h"
+#include "content/base/clock.h"
 #include "content/base/mem.h"
 
 #define SENDING_MAGIC 0x53330005u
@@ -41,6 +43,34 @@ int s3_look(struct backend *b, const struct digest *d, struct blob_stat *ret_st,
 	if (err->code == STOW_NOT_FOUND)
 		return stow_fail(err, STOW_NOT_FOUND, "blob %s: not found", text);
 	return s3_fail(err);
+}
+
+/* A client whose time is limited. */
+struct hasty {
+	struct http_timer timer;
+	struct s3_client *client;
+};
+
+static void time_is_over(struct http_timer *t)
+{
+	s3_client_stop(CONTAINER_OF(t, struct hasty, timer)->client);
+}
+
+static int s3_drop(struct backend *b, const struct digest *d, int64_t until_mono_ns, struct stow_err *err)
+{
+	struct s3 *s = s3_from(b);
+	struct hasty h = { .timer = { .run = time_is_over }, .client = s3_client_fork(s->client) };
+	int64_t left_ns = until_mono_ns - clock_mono_ns();
+	bool in_time;
+	int result;
+
+	http_after(s->session->http, &h.timer, left_ns > 0 ? left_ns : 0);
+	result = s3_remove_by(s, h.client, d, err);
+	in_time = http_timer_stop(s->session->http, &h.timer);
+	s3_client_free(h.client);
+	if (result < 0 && !in_time && err->code != STOW_NOT_FOUND)
+		return stow_fail(err, STOW_UNAVAILABLE, "the bucket did not answer in time");
+	return result;
 }
 
 /* --- who has which record --- */
@@ -205,6 +235,7 @@ static int s3_send_scan(struct backend *b, backend_stage_visit *visit, void *arg
 
 const struct behind_ops s3_behind_ops = {
 	.look = s3_look,
+	.drop = s3_drop,
 	.send_open = s3_send_open,
 	.send_advance = s3_send_advance,
 	.send_rewind = s3_send_rewind,

@@ -555,7 +555,7 @@ int object_read(struct object *o, void *to, size_t n, uint64_t off, unsigned fla
 {
 	CHECK_OBJ(o, OBJECT_MAGIC);
 	assert(n > 0 && off < o->size && n <= o->size - off);
-	if ((flags & BACKEND_READ_NOWAIT) != 0)
+	if (flags != 0)
 		return read_now(o, to, n, off, err);
 	lock_take(&o->reader->lock);
 	stream_advance_locked(o, off, n);

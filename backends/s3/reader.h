@@ -8,7 +8,7 @@
  * Memory: never more than `memory` bytes in segments, those under way among them. Segments that a reader
  * has passed go first, then the ones that were not used for longest.
  *
- * Threads: any. object_read() with BACKEND_READ_NOWAIT and object_close() do not block. */
+ * Threads: any. object_read() with a flag, and object_close(), do not block. */
 #ifndef STOWAGE_BACKENDS_S3_READER_H
 #define STOWAGE_BACKENDS_S3_READER_H
 

@@ -99,12 +99,12 @@ int s3_head_sure(struct s3_client *c, const char *key, unsigned looks, struct s3
 	}
 }
 
-static int head_blob(struct s3 *s, const struct digest *d, const char *key, unsigned looks,
+static int head_blob(struct s3_client *c, const struct digest *d, const char *key, unsigned looks,
 		     struct s3_object *ret_o, struct stow_err *err)
 {
 	char text[DIGEST_STR_MAX];
 
-	if (s3_head_sure(s->client, key, looks, ret_o, err) == 0)
+	if (s3_head_sure(c, key, looks, ret_o, err) == 0)
 		return 0;
 	digest_format(d, text);
 	if (err->code == STOW_NOT_FOUND)
@@ -118,21 +118,24 @@ static int s3_stat(struct backend *b, const struct digest *d, struct blob_stat *
 	CLEANUP(freep) char *key = s3_blob_key(s, d);
 	struct s3_object o;
 
-	if (head_blob(s, d, key, 1, &o, err) < 0)
+	if (head_blob(s->client, d, key, 1, &o, err) < 0)
 		return -1;
 	*ret_st = (struct blob_stat){ .size = o.size, .modified_ns = o.modified_ns };
 	return 0;
 }
 
-static int s3_open(struct backend *b, const struct digest *d, struct blob **ret_blob, struct stow_err *err)
+static int s3_open(struct backend *b, const struct digest *d, unsigned flags, struct blob **ret_blob,
+		   struct stow_err *err)
 {
 	struct s3 *s = s3_from(b);
 	CLEANUP(freep) char *key = s3_blob_key(s, d);
 	struct s3_object o;
 	struct s3_blob *sb;
 
+	if (flags != 0)
+		return stow_fail(err, STOW_UNAVAILABLE, "the bucket would have to be asked");
 	/* Who opens a blob has a record of it. */
-	if (head_blob(s, d, key, OPEN_LOOKS, &o, err) < 0)
+	if (head_blob(s->client, d, key, OPEN_LOOKS, &o, err) < 0)
 		return -1;
 	sb = x_calloc(1, sizeof(*sb));
 	sb->base = (struct blob){ .backend = b, .size = o.size };
@@ -166,15 +169,21 @@ static int s3_pread(struct blob *blob, void *to, size_t n, uint64_t off, unsigne
 }
 
 /* S3 does not say whether there was an object; so we look first. */
-static int s3_remove(struct backend *b, const struct digest *d, struct stow_err *err)
+int s3_remove_by(struct s3 *s, struct s3_client *c, const struct digest *d, struct stow_err *err)
 {
-	struct s3 *s = s3_from(b);
 	CLEANUP(freep) char *key = s3_blob_key(s, d);
 	struct s3_object o;
 
-	if (head_blob(s, d, key, 1, &o, err) < 0)
+	if (head_blob(c, d, key, 1, &o, err) < 0)
 		return -1;
-	return s3_delete(s->client, key, err) < 0 ? s3_fail(err) : 0;
+	return s3_delete(c, key, err) < 0 ? s3_fail(err) : 0;
+}
+
+static int s3_remove(struct backend *b, const struct digest *d, struct stow_err *err)
+{
+	struct s3 *s = s3_from(b);
+
+	return s3_remove_by(s, s->client, d, err);
 }
 
 struct scan {
@@ -277,7 +286,11 @@ int s3_new(const struct s3_options *o, const char *path, struct backend **ret_b,
 	CLEANUP(backend_freep) struct backend *b = &s->base;
 
 	assert(!o->read_only || path == NULL);
-	s->base = (struct backend){ .ops = o->read_only ? &source_ops : &s3_ops, .remote = true };
+	s->base = (struct backend){
+		.ops = o->read_only ? &source_ops : &s3_ops,
+		.remote = true,
+		.far = BACKEND_FAR_ALL,
+	};
 	s->magic = S3_MAGIC;
 	lock_init(&s->lock, RANK_BACKEND);
 	s->prefix = *o->prefix != '\0' ? x_asprintf("%s/", o->prefix) : x_strdup("");

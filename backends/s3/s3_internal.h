@@ -72,6 +72,9 @@ int s3_fail(struct stow_err *err);
  * begins anew. */
 int s3_fail_upload(struct stow_err *err);
 
+/* Removes a blob's object, by a client of the backend's. */
+int s3_remove_by(struct s3 *s, struct s3_client *c, const struct digest *d, struct stow_err *err);
+
 /* The store ends: calls under way fail soon with UNAVAILABLE, later ones at once, so that nothing waits for a
  * bucket that does not answer. On any thread; does not block. */
 void s3_stop(struct backend *b);

@@ -109,7 +109,13 @@ static int source_stat(struct backend *b, const struct digest *d, struct blob_st
 	return 0;
 }
 
-static int source_open(struct backend *b, const struct digest *d, struct blob **ret_blob,
+/* The directory may be on another machine: there is no telling what waits for it. */
+static int fail_far(struct stow_err *err)
+{
+	return stow_fail(err, STOW_UNAVAILABLE, "not in memory");
+}
+
+static int source_open(struct backend *b, const struct digest *d, unsigned flags, struct blob **ret_blob,
 		       struct stow_err *err)
 {
 	struct source *s = source_from(b);
@@ -118,6 +124,8 @@ static int source_open(struct backend *b, const struct digest *d, struct blob **
 	struct source_blob *blob;
 	struct stat sb;
 
+	if (flags != 0)
+		return fail_far(err);
 	name_of(s, d, name);
 	/* O_NONBLOCK, so that a FIFO of that name cannot stop us; it means nothing for files. */
 	fd = openat(s->fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -149,9 +157,8 @@ static int source_pread(struct blob *b, void *to, size_t n, uint64_t off, unsign
 	struct source_blob *blob = blob_from(b);
 	ssize_t r;
 
-	/* The directory may be on another machine: there is no telling what waits. */
-	if ((flags & BACKEND_READ_NOWAIT) != 0)
-		return stow_fail(err, STOW_UNAVAILABLE, "not in memory");
+	if (flags != 0)
+		return fail_far(err);
 	if (off >= b->size)
 		n = 0;
 	else if (n > b->size - off)
@@ -276,7 +283,7 @@ int source_dir_new(const char *path, enum source_layout layout, struct backend *
 	if (fd < 0)
 		return stow_fail_errno(err, errno, "source %s", path);
 	s = x_calloc(1, sizeof(*s));
-	s->base = (struct backend){ .ops = &source_ops, .remote = true };
+	s->base = (struct backend){ .ops = &source_ops, .remote = true, .far = BACKEND_FAR_ALL };
 	s->magic = SOURCE_MAGIC;
 	s->fd = fd;
 	fd = -1;

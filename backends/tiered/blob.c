@@ -58,19 +58,19 @@ static void source_unref(struct source *s)
 }
 
 /* From `fast` if the blob is there, else from behind. */
-static int source_open(struct tiered *t, const struct digest *d, struct source **ret_s, uint64_t *ret_size,
-		       struct stow_err *err)
+static int source_open(struct tiered *t, const struct digest *d, unsigned flags, struct source **ret_s,
+		       uint64_t *ret_size, struct stow_err *err)
 {
 	struct source s = { .users = 1 };
 
 	for (unsigned i = 0; s.fast == NULL && s.fetch == NULL; i++) {
 		if (i == SOURCES_A_READ)
 			return stow_fail(err, STOW_UNAVAILABLE, "it comes and goes");
-		if (backend_open(t->fast, d, &s.fast, err) == 0)
+		if (backend_open(t->fast, d, flags, &s.fast, err) == 0)
 			*ret_size = s.fast->size;
 		else if (err->code != STOW_NOT_FOUND)
 			return -1;
-		else if (fetch_open(t->fetches, d, &s.fetch, ret_size, err) < 0 &&
+		else if (fetch_open(t->fetches, d, flags, &s.fetch, ret_size, err) < 0 &&
 			 err->code != STOW_ALREADY_EXISTS)
 			return -1;
 	}
@@ -92,13 +92,13 @@ static struct source *source_get(struct tiered_blob *tb)
 }
 
 /* Gives the handle a source, if no other reader did meanwhile, and gets what it has. */
-static int source_renew(struct tiered_blob *tb, struct source **ret_s, struct stow_err *err)
+static int source_renew(struct tiered_blob *tb, unsigned flags, struct source **ret_s, struct stow_err *err)
 {
 	struct source *s, *late = NULL;
 	char text[DIGEST_STR_MAX];
 	uint64_t size;
 
-	if (source_open(tiered_from(tb->base.backend), &tb->digest, &s, &size, err) < 0)
+	if (source_open(tiered_from(tb->base.backend), &tb->digest, flags, &s, &size, err) < 0)
 		return -1;
 	if (size != tb->base.size) {
 		source_unref(s);
@@ -175,14 +175,15 @@ void tiered_give_up(struct tiered *t, const struct digest *d)
 		source_unref(s);
 }
 
-int tiered_open(struct backend *b, const struct digest *d, struct blob **ret_blob, struct stow_err *err)
+int tiered_open(struct backend *b, const struct digest *d, unsigned flags, struct blob **ret_blob,
+		struct stow_err *err)
 {
 	struct tiered *t = tiered_from(b);
 	struct tiered_blob *tb;
 	struct source *s;
 	uint64_t size;
 
-	if (source_open(t, d, &s, &size, err) < 0)
+	if (source_open(t, d, flags, &s, &size, err) < 0)
 		return -1;
 	if (s->fast != NULL)
 		backend_touch(t->fast, d);
@@ -269,8 +270,10 @@ static int read_source(struct tiered_blob *tb, struct source *s, void *to, size_
 		return result;
 	}
 	*ret_again = s->fast != NULL ? fast_is_bad(tb, err) : err->code == STOW_ALREADY_EXISTS;
-	/* A reader that has failed is done for; the next read has another one. */
-	if (*ret_again || (s->fetch != NULL && (flags & BACKEND_READ_NOWAIT) == 0))
+	/* A reader that has failed is done for, unless it was only told not to wait; the next read has
+	 * another one. */
+	if (*ret_again || (s->fetch != NULL && (flags & BACKEND_READ_NOWAIT) == 0 &&
+			   (flags == 0 || err->code != STOW_UNAVAILABLE)))
 		source_leave(tb, s);
 	else
 		source_unref(s);
@@ -307,7 +310,7 @@ int tiered_pread(struct blob *blob, void *to, size_t n, uint64_t off, unsigned f
 
 		if (s == NULL && nowait)
 			return fail_not_now(err);
-		if (s == NULL && source_renew(tb, &s, err) < 0)
+		if (s == NULL && source_renew(tb, flags, &s, err) < 0)
 			return -1;
 		if (read_source(tb, s, to, n, off, flags, ret_n, &again, err) == 0)
 			return 0;

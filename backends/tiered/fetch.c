@@ -342,8 +342,8 @@ static int opened_locked(struct fetch *f, int64_t until_mono_ns, struct stow_err
 	return -1;
 }
 
-int fetch_open(struct fetches *fs, const struct digest *d, struct fetch_reader **ret_r, uint64_t *ret_size,
-	       struct stow_err *err)
+int fetch_open(struct fetches *fs, const struct digest *d, unsigned flags, struct fetch_reader **ret_r,
+	       uint64_t *ret_size, struct stow_err *err)
 {
 	int64_t until = clock_mono_ns() + fs->patience_ns;
 	struct fetch_reader *r;
@@ -356,6 +356,10 @@ int fetch_open(struct fetches *fs, const struct digest *d, struct fetch_reader *
 	if (fs->stopping) {
 		lock_release(&fs->lock);
 		return stow_fail(err, STOW_UNAVAILABLE, "the store is stopping");
+	}
+	if (flags != 0 && (f == NULL || !f->opened)) {
+		lock_release(&fs->lock);
+		return stow_fail(err, STOW_UNAVAILABLE, "not here yet");
 	}
 	if (f == NULL)
 		f = fetch_new_locked(fs, d, false);

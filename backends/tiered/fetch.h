@@ -64,12 +64,12 @@ void fetches_stop(struct fetches *f);
 void fetches_free(struct fetches *f); /* no reader is open; NULL is a no-op */
 
 /* A reader of a blob that is not in `fast`. NOT_FOUND only where every storage behind has said so (or would
- * be bad: then DATA_LOSS); UNAVAILABLE where one could not be asked; ALREADY_EXISTS where it is in `fast`
- * after all. */
-int fetch_open(struct fetches *f, const struct digest *d, struct fetch_reader **ret_r, uint64_t *ret_size,
-	       struct stow_err *err) MUST_CHECK;
+ * be bad: then DATA_LOSS); UNAVAILABLE where one could not be asked, and with BACKEND_READ_NEAR where one
+ * would have to be; ALREADY_EXISTS where it is in `fast` after all. */
+int fetch_open(struct fetches *f, const struct digest *d, unsigned flags, struct fetch_reader **ret_r,
+	       uint64_t *ret_size, struct stow_err *err) MUST_CHECK;
 /* As pread of backend.h. ALREADY_EXISTS: it is in `fast` now, to be read there. After any other failure but
- * that of a read that must not wait, the reader may be done for: another one is to be opened. */
+ * UNAVAILABLE to a read with a flag, the reader may be done for: another one is to be opened. */
 int fetch_read(struct fetch_reader *r, void *to, size_t n, uint64_t off, unsigned flags, size_t *ret_n,
 	       struct stow_err *err) MUST_CHECK;
 void fetch_close(struct fetch_reader *r);

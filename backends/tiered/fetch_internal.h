@@ -128,7 +128,8 @@ struct held *held_new(void);
 /* The blob at a storage that has it. NULL: *err says why, NOT_FOUND or DATA_LOSS where all have answered,
  * UNAVAILABLE where one could not be asked. */
 struct held *fetch_open_behind(const struct fetch *f, struct stow_err *err);
-/* Reads `n` bytes at `off`, fewer only by failing, and tells the circuit how that went. */
+/* Reads `n` bytes at `off`, fewer only by failing, and tells the circuit how that went, unless a flag keeps
+ * it from being the storage's doing. */
 int fetch_from_behind(struct fetches *fs, struct held *source, void *to, size_t n, uint64_t off,
 		      unsigned flags, struct stow_err *err) MUST_CHECK;
 

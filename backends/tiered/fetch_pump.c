@@ -317,7 +317,7 @@ static void look_ahead(struct fetches *fs, const struct digest *d)
 	struct stow_err err;
 	size_t n, got, looks = 0;
 
-	if (backend_open(fs->o.fast, d, &blob, &err) < 0 || blob->size == 0 || blob->size > MANIFEST_MAX)
+	if (backend_open(fs->o.fast, d, 0, &blob, &err) < 0 || blob->size == 0 || blob->size > MANIFEST_MAX)
 		return;
 	text = x_malloc((size_t)blob->size);
 	if (blob_pread(blob, text, (size_t)blob->size, 0, 0, &got, &err) < 0 || got != blob->size)

@@ -15,9 +15,14 @@ enum place {
 struct request {
 	size_t n;
 	uint64_t off;
-	bool now;   /* must not wait */
-	bool queue; /* no way around the fetch: a direct read has failed */
+	unsigned flags; /* of backend_read_flags */
+	bool queue;     /* no way around the fetch: a direct read has failed */
 };
+
+static bool is_now(const struct request *q)
+{
+	return (q->flags & BACKEND_READ_NOWAIT) != 0;
+}
 
 /* Where bytes are at that moment. */
 static enum place place_locked(const struct fetch *f, const struct request *q)
@@ -25,14 +30,17 @@ static enum place place_locked(const struct fetch *f, const struct request *q)
 	uint64_t end = q->off + q->n, free_end = f->size > FETCH_HELD ? f->size - FETCH_HELD : 0;
 
 	if (f->state == FETCH_STREAMED) {
-		if (q->now || f->source == NULL)
-			return PLACE_NONE; /* it hashes what passes: a worker's business */
-		return end > free_end && !f->proven ? PLACE_PROOF : PLACE_BEHIND;
+		bool to_prove = end > free_end && !f->proven; /* by reading all of it, which waits */
+
+		/* What passes is hashed: a worker's business. */
+		if (f->source == NULL || is_now(q) || (to_prove && q->flags != 0))
+			return PLACE_NONE;
+		return to_prove ? PLACE_PROOF : PLACE_BEHIND;
 	}
 	if (end > free_end)
 		return PLACE_NONE;
 	if (f->stage != NULL && end <= f->done)
-		return q->now && f->done - q->off > HOT ? PLACE_NONE : PLACE_STAGE;
+		return is_now(q) && f->done - q->off > HOT ? PLACE_NONE : PLACE_STAGE;
 	/* Not where the proof will be of other bytes than that storage's. */
 	if (f->source != NULL && !f->mixed && !q->queue && q->off > f->done + FETCH_AHEAD)
 		return PLACE_BEHIND;
@@ -106,7 +114,7 @@ static int prove_some(struct fetch *f, struct held *source, struct stow_err *err
 /* A read from behind has failed. */
 static void failed_locked(struct fetch *f, struct request *q, struct held *source, const struct stow_err *err)
 {
-	if (q->now)
+	if (q->flags != 0)
 		return;
 	if (err->code == STOW_DATA_LOSS && f->source == source)
 		fetch_wrong_locked(f);
@@ -131,14 +139,13 @@ static bool try_locked(struct fetch *f, enum place place, struct request *q, voi
 	else if (place == PLACE_PROOF)
 		*ret_result = prove_some(f, h, err);
 	else
-		*ret_result = fetch_from_behind(fs, h, to, q->n, q->off, q->now ? BACKEND_READ_NOWAIT : 0,
-						err);
+		*ret_result = fetch_from_behind(fs, h, to, q->n, q->off, q->flags, err);
 	if (place == PLACE_BEHIND && *ret_result == 0)
 		absorb(f, h, to, q->n, q->off);
 	lock_take(&fs->lock);
 	if (place != PLACE_STAGE && *ret_result < 0)
 		failed_locked(f, q, h, err);
-	done = place == PLACE_STAGE || (place == PLACE_BEHIND && (*ret_result == 0 || q->now));
+	done = place == PLACE_STAGE || (place == PLACE_BEHIND && (*ret_result == 0 || q->flags != 0));
 	lock_release(&fs->lock);
 	held_put(fs, h);
 	lock_take(&fs->lock);
@@ -184,7 +191,7 @@ static int read_locked(struct fetch *f, struct request *q, void *to, struct stow
 				return result;
 			continue;
 		}
-		if (q->now)
+		if (q->flags != 0)
 			return stow_fail(err, STOW_UNAVAILABLE, "not here yet");
 		f->waiting++;
 		if (f->state == FETCH_BROKEN) /* it is tried again for us */
@@ -205,7 +212,7 @@ int fetch_read(struct fetch_reader *r, void *to, size_t n, uint64_t off, unsigne
 	       struct stow_err *err)
 {
 	struct fetch *f = r->fetch;
-	struct request q = { .off = off, .now = (flags & BACKEND_READ_NOWAIT) != 0 };
+	struct request q = { .off = off, .flags = flags };
 	int result = 0;
 
 	CHECK_OBJ(r, FETCH_READER_MAGIC);

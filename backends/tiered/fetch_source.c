@@ -5,15 +5,16 @@ int fetch_from_behind(struct fetches *fs, struct held *source, void *to, size_t 
 		      unsigned flags, struct stow_err *err)
 {
 	struct tier *t = &fs->o.tiers->v[source->at];
-	bool now = (flags & BACKEND_READ_NOWAIT) != 0;
 	size_t got = 0;
 
 	if (blob_pread(source->blob, to, n, off, flags, &got, err) < 0) {
-		if (!now)
+		if (flags == 0)
 			tier_report(t, err);
+		else
+			err->code = STOW_UNAVAILABLE; /* who may wait finds out what it is */
 		return -1;
 	}
-	if (!now)
+	if (flags == 0)
 		tier_report(t, NULL);
 	if (got != n)
 		return stow_fail(err, STOW_UNAVAILABLE, "%s: bytes are missing at %llu", t->name,
@@ -45,7 +46,7 @@ static struct held *open_at(const struct fetch *f, size_t at, struct stow_err *e
 		(void)stow_fail(err, STOW_UNAVAILABLE, "%s cannot be reached", t->name);
 		return NULL;
 	}
-	if (backend_open(t->backend, &f->digest, &blob, err) < 0) {
+	if (backend_open(t->backend, &f->digest, 0, &blob, err) < 0) {
 		tier_report(t, err);
 		(void)stow_wrap(err, "%s", t->name);
 		if (err->code != STOW_NOT_FOUND && err->code != STOW_DATA_LOSS)

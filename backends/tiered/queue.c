@@ -467,15 +467,20 @@ void queue_cancel(struct queue *q, const struct digest *d)
 		give_back(q, e, true, 0);
 }
 
-void queue_settle(struct queue *q, const struct digest *d)
+static bool ends_locked(struct queue *q, const struct digest *d)
 {
-	LOCK_SCOPE(&q->lock);
 	const struct entry *e = queue_find_locked(q, d);
 
-	while (e != NULL && e->state == ENTRY_BUSY && e->cancelled) {
-		lock_wait(&q->lock, &q->change);
-		e = queue_find_locked(q, d);
-	}
+	return e != NULL && e->state == ENTRY_BUSY && e->cancelled;
+}
+
+bool queue_settle(struct queue *q, const struct digest *d, int64_t until_mono_ns)
+{
+	LOCK_SCOPE(&q->lock);
+
+	while (ends_locked(q, d) && clock_mono_ns() < until_mono_ns)
+		queue_pause_locked(q, until_mono_ns);
+	return !ends_locked(q, d);
 }
 
 void queue_flush(struct queue *q)

@@ -66,8 +66,9 @@ bool queue_wait(struct queue *q, const struct digest *d, int64_t until_mono_ns);
 /* It is being removed here: nothing reads its bytes when this returns, what was sent is given up. Does not
  * wait for the network: an upload that has all bytes may still come to its end. */
 void queue_cancel(struct queue *q, const struct digest *d);
-/* After queue_cancel(), for who removes it behind, too: waits until none is under way. */
-void queue_settle(struct queue *q, const struct digest *d);
+/* After queue_cancel(), for who removes it behind, too: waits until none is under way. False if one still is
+ * at `until_mono_ns`. */
+bool queue_settle(struct queue *q, const struct digest *d, int64_t until_mono_ns) MUST_CHECK;
 
 /* All back-offs end, an open circuit is probed, and the database is walked again. To be called when a circuit
  * has closed, or rows of `remote` have gone. Does not block. */

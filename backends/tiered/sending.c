@@ -60,7 +60,7 @@ static int open_source(struct entry *e, struct blob **ret_blob, struct stow_err 
 	struct queue *q = e->queue;
 	struct blob *blob, *other = NULL;
 
-	if (backend_open(q->o.fast, &e->digest, &blob, err) < 0)
+	if (backend_open(q->o.fast, &e->digest, 0, &blob, err) < 0)
 		return -1;
 	lock_take(&q->lock);
 	if (e->blob == NULL)

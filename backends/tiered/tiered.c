@@ -5,6 +5,9 @@
 #include "content/base/log.h"
 #include "content/base/mem.h"
 
+/* A removal behind may take as long as so many answers to a look. */
+enum { REMOVE_EXCHANGES = 4 };
+
 struct tiered *tiered_from(struct backend *b)
 {
 	struct tiered *t = CONTAINER_OF(b, struct tiered, base);
@@ -230,21 +233,26 @@ int tiered_drop_fast(struct tiered *t, const struct digest *d, struct stow_err *
 	return 0;
 }
 
-/* The object of a store that has the bucket for itself. */
+/* The object of a store that has the bucket for itself: after an upload of it that has come to its end, a
+ * look, and the removal. Whoever collects garbage keeps pulls from beginning meanwhile (docs/fleet.md). */
 static int remove_behind(struct tiered *t, const struct digest *d, struct stow_err *err)
 {
+	int64_t until_ns = clock_mono_ns() + REMOVE_EXCHANGES * t->info_timeout_ns;
 	struct tier *tier = &t->tiers.v[0];
 	int result;
 
 	if (!tier_usable(tier))
 		return stow_fail(err, STOW_UNAVAILABLE, "%s cannot be reached now", tier->name);
-	result = backend_remove(tier->backend, d, err);
+	if (!queue_settle(t->queue, d, until_ns))
+		return stow_fail(err, STOW_UNAVAILABLE, "%s: its upload has not ended yet", tier->name);
+	result = tier->backend->ops->behind->drop(tier->backend, d, until_ns, err);
 	tier_report(tier, result < 0 && err->code != STOW_NOT_FOUND ? err : NULL);
 	lookup_forget(t->lookup, d);
 	return result;
 }
 
-/* Behind first: what fails there leaves everything here. */
+/* Behind first: what fails there leaves everything here, and its row, by which the collector comes again for
+ * it, also after a restart. */
 static int tiered_remove(struct backend *b, const struct digest *d, struct stow_err *err)
 {
 	CLEANUP(claim_release) struct claim claim = { 0 };
@@ -256,7 +264,6 @@ static int tiered_remove(struct backend *b, const struct digest *d, struct stow_
 		queue_cancel(t->queue, d);
 	fetch_cancel(t->fetches, d);
 	if (t->exclusive) {
-		queue_settle(t->queue, d); /* an upload may have been at its end */
 		was_behind = remove_behind(t, d, err) == 0;
 		if (!was_behind && err->code != STOW_NOT_FOUND)
 			return -1;
@@ -439,6 +446,19 @@ static bool behind_is_fit(const struct tiered_options *o, struct stow_err *err)
 	return true;
 }
 
+/* What waits for those behind. While a COMMIT waits for its upload, whoever removes that blob waits for it.
+ */
+static unsigned far_of(const struct tiered_options *o)
+{
+	unsigned far = BACKEND_FAR_STAT;
+
+	if (o->writable && o->commit_wait_ns > 0)
+		far |= BACKEND_FAR_COMMIT;
+	if (o->writable && (o->exclusive || o->commit_wait_ns == INT64_MAX))
+		far |= BACKEND_FAR_REMOVE;
+	return far;
+}
+
 int tiered_new(const struct tiered_options *o, struct backend **ret_b, struct stow_err *err)
 {
 	struct tiered *t;
@@ -450,7 +470,7 @@ int tiered_new(const struct tiered_options *o, struct backend **ret_b, struct st
 		return -1;
 	}
 	t = x_calloc(1, sizeof(*t));
-	t->base = (struct backend){ .ops = &tiered_ops, .tiered = true };
+	t->base = (struct backend){ .ops = &tiered_ops, .tiered = true, .far = far_of(o) };
 	t->magic = TIERED_MAGIC;
 	t->fast = o->fast;
 	t->info_timeout_ns = o->info_timeout_ns;

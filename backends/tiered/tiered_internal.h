@@ -58,7 +58,8 @@ struct tiered {
 struct tiered *tiered_from(struct backend *b);
 
 /* The slots of the table that blob.c fills; their promises are those of struct backend_ops. */
-int tiered_open(struct backend *b, const struct digest *d, struct blob **ret_blob, struct stow_err *err);
+int tiered_open(struct backend *b, const struct digest *d, unsigned flags, struct blob **ret_blob,
+		struct stow_err *err);
 void tiered_close(struct blob *blob);
 int tiered_pread(struct blob *blob, void *to, size_t n, uint64_t off, unsigned flags, size_t *ret_n,
 		 struct stow_err *err);

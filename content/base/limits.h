@@ -12,6 +12,7 @@ enum {
 	LIMIT_INGESTS = 65536,       /* that the database knows: parked ones, and open ones from their
 				      * first checkpoint on; open ones are streams, which gRPC limits */
 	LIMIT_STREAMS = 1024,        /* calls at once on one connection */
+	LIMIT_FAR_THREADS = 256,     /* calls that wait for another machine at once; others of them queue */
 	LIMIT_READ_CHUNK = 1 << 17,  /* data bytes of one ReadContentResponse; a client may have
 				      * grpc-go's default receive limit of 4 MiB */
 	LIMIT_LIST_BLOCK = 1000,     /* blobs of one ListContentResponse */

@@ -1,23 +1,31 @@
 #include "content/base/pool.h"
 
+#include "content/base/clock.h"
 #include "content/base/lock.h"
 #include "content/base/mem.h"
+#include "content/base/thread.h"
 
-#include <signal.h>
-#include <stdint.h>
 #include <stdio.h>
 
 #define POOL_MAGIC 0x9001a001u
 
 struct pool {
 	uint32_t magic;
-	bool stopping;
+	char name[16];
+	unsigned min, max; /* workers */
+	int64_t idle_ns;
 	struct lock lock; /* guards all below */
-	pthread_cond_t wake;
+	bool stopping;
+	pthread_cond_t wake; /* there is a job, or the end */
+	pthread_cond_t gone; /* the last worker is about to end */
 	struct job *head, *tail;
-	unsigned idle; /* workers that wait, or have been woken and not yet run */
-	unsigned threads;
-	pthread_t thread[];
+	unsigned queued;
+	unsigned threads;  /* workers that run */
+	unsigned starting; /* and those that are about to */
+	unsigned idle;     /* of the former, those that wait, or have been woken and not yet run */
+	/* A worker that ends joins the one before it: so whoever joins the last one has joined all. */
+	bool has_ended;
+	pthread_t ended;
 };
 
 static void queue_push(struct job **head, struct job **tail, struct job *j)
@@ -42,56 +50,90 @@ static struct job *queue_pop(struct job **head, struct job **tail)
 	return j;
 }
 
+/* The next job; NULL: this worker is to end. */
+static struct job *next_job_locked(struct pool *p)
+{
+	int64_t until_ns = 0;
+
+	while (p->head == NULL && !p->stopping) {
+		bool in_time = true;
+
+		p->idle++;
+		if (p->threads > p->min) {
+			if (until_ns == 0)
+				until_ns = clock_mono_ns() + p->idle_ns;
+			in_time = lock_wait_until(&p->lock, &p->wake, until_ns);
+		} else {
+			lock_wait(&p->lock, &p->wake);
+		}
+		p->idle--;
+		if (!in_time && p->head == NULL && p->threads > p->min)
+			return NULL;
+	}
+	if (p->head != NULL)
+		p->queued--;
+	return queue_pop(&p->head, &p->tail);
+}
+
 static void *worker(void *arg)
 {
 	struct pool *p = arg;
+	pthread_t before = { 0 };
+	bool has_before;
+	struct job *j;
 
 	CHECK_OBJ(p, POOL_MAGIC);
+	(void)pthread_setname_np(pthread_self(), p->name);
 	lock_take(&p->lock);
-	for (;;) {
-		struct job *j;
-
-		while (p->head == NULL && !p->stopping) {
-			p->idle++;
-			lock_wait(&p->lock, &p->wake);
-			p->idle--;
-		}
-		j = queue_pop(&p->head, &p->tail);
-		if (j == NULL)
-			break;
+	p->starting--;
+	p->threads++;
+	while ((j = next_job_locked(p)) != NULL) {
 		lock_release(&p->lock);
 		j->run(j);
 		lock_take(&p->lock);
 	}
+	has_before = p->has_ended;
+	if (has_before)
+		before = p->ended;
+	p->ended = pthread_self();
+	p->has_ended = true;
+	if (--p->threads == 0)
+		pthread_cond_signal(&p->gone);
 	lock_release(&p->lock);
+	if (has_before)
+		(void)pthread_join(before, NULL);
 	return NULL;
+}
+
+static struct pool *pool_make(const char *name, unsigned min, unsigned max, int64_t idle_ns)
+{
+	struct pool *p = x_calloc(1, sizeof(*p));
+
+	assert(min > 0 && min <= max);
+	p->magic = POOL_MAGIC;
+	(void)snprintf(p->name, sizeof(p->name), "%s", name);
+	p->min = p->starting = min;
+	p->max = max;
+	p->idle_ns = idle_ns;
+	lock_init(&p->lock, RANK_POOL);
+	lock_cond_init(&p->wake);
+	lock_cond_init(&p->gone);
+	for (unsigned i = 0; i < min; i++) {
+		pthread_t t;
+
+		thread_start(&t, NULL, worker, p);
+	}
+	return p;
 }
 
 struct pool *pool_new(const char *name, unsigned threads)
 {
-	struct pool *p = x_calloc(1, sizeof(*p) + threads * sizeof(p->thread[0]));
-	sigset_t all, old;
-	char short_name[16];
+	return pool_make(name, threads, threads, 0);
+}
 
-	assert(threads > 0);
-	p->magic = POOL_MAGIC;
-	p->threads = threads;
-	lock_init(&p->lock, RANK_POOL);
-	lock_cond_init(&p->wake);
-	(void)snprintf(short_name, sizeof(short_name), "%s", name);
-
-	/* Signals are for the thread that waits for them; workers inherit that they have them blocked. */
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
-	for (unsigned i = 0; i < threads; i++) {
-		int e = pthread_create(&p->thread[i], NULL, worker, p);
-
-		if (e != 0)
-			x_abort("cannot start thread %u of %s: error %d", i, short_name, e);
-		(void)pthread_setname_np(p->thread[i], short_name);
-	}
-	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return p;
+struct pool *pool_new_growing(const char *name, unsigned max, int64_t idle_ns)
+{
+	return pool_make(name, 1, max, idle_ns);
 }
 
 void pool_free(struct pool *p)
@@ -100,33 +142,49 @@ void pool_free(struct pool *p)
 	lock_take(&p->lock);
 	p->stopping = true;
 	pthread_cond_broadcast(&p->wake);
-	lock_release(&p->lock);
-
 	/* A job that submits another is followed by its own worker's next look at the queue, so the
 	 * queue is empty once all have ended. */
-	for (unsigned i = 0; i < p->threads; i++) {
-		int e = pthread_join(p->thread[i], NULL);
-
-		assert(e == 0);
-	}
-	assert(p->head == NULL);
+	while (p->threads + p->starting > 0)
+		lock_wait(&p->lock, &p->gone);
+	assert(p->head == NULL && p->queued == 0);
+	lock_release(&p->lock);
+	(void)pthread_join(p->ended, NULL);
 	pthread_cond_destroy(&p->wake);
+	pthread_cond_destroy(&p->gone);
 	lock_destroy(&p->lock);
 	FREE_OBJ(p);
 }
 
+/* One more worker, which the pool has counted as starting. Where the system has none to give, the job waits
+ * for one that there is. */
+static void grow(struct pool *p)
+{
+	pthread_t t;
+
+	if (thread_try_start(&t, NULL, worker, p) == 0)
+		return;
+	LOCK_SCOPE(&p->lock);
+	p->starting--;
+}
+
 void pool_submit(struct pool *p, struct job *j)
 {
-	bool wake;
+	bool wake, more;
 
 	CHECK_OBJ(p, POOL_MAGIC);
 	lock_take(&p->lock);
 	queue_push(&p->head, &p->tail, j);
+	p->queued++;
 	wake = p->idle > 0;
+	more = p->queued > p->idle + p->starting && p->threads + p->starting < p->max;
+	if (more)
+		p->starting++;
 	lock_release(&p->lock);
 	/* After the release, or the woken worker would run into the lock at once. */
 	if (wake)
 		pthread_cond_signal(&p->wake);
+	if (more)
+		grow(p);
 }
 
 bool pool_withdraw(struct pool *p, struct job *j)
@@ -143,6 +201,7 @@ bool pool_withdraw(struct pool *p, struct job *j)
 	*at = j->next;
 	if (p->tail == j)
 		p->tail = before;
+	p->queued--;
 	return true;
 }
 
@@ -152,6 +211,7 @@ static void pool_submit_from_job(struct pool *p, struct job *j)
 {
 	lock_take(&p->lock);
 	queue_push(&p->head, &p->tail, j);
+	p->queued++;
 	lock_release(&p->lock);
 }
 

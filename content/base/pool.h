@@ -1,5 +1,5 @@
-/* The worker pool, for everything that may block; and strands, which give one object's jobs an
- * order on it.
+/* Pools of workers, for everything that may block; and strands, which give one object's jobs an
+ * order on one of them.
  *
  * A job is embedded in the object that it works for, so submitting allocates nothing and cannot
  * fail. Each call has one job in flight at most, so the queue is no longer than the number of open
@@ -10,6 +10,7 @@
 #define STOWAGE_BASE_POOL_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct job {
 	/* Runs once, on a worker thread, with no lock held. The job may be submitted again, or the
@@ -23,6 +24,10 @@ struct pool;
 /* Starts `threads` workers (at least 1), named `name` for ps and debuggers (cut at 15 bytes). They
  * have all signals blocked. */
 struct pool *pool_new(const char *name, unsigned threads);
+/* The same with one worker, which stays; for each job that finds all of them busy there is one more, up to
+ * `max`, or as many as the system gives. Those that had nothing to do for `idle_ns` end. For jobs that mostly
+ * wait, and must not wait for each other. */
+struct pool *pool_new_growing(const char *name, unsigned max, int64_t idle_ns);
 /* Runs what is queued, then joins the workers. Nothing may be submitted meanwhile but by jobs,
  * and every earlier pool_submit has returned. */
 void pool_free(struct pool *p);

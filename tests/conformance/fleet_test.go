@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -362,6 +364,131 @@ func TestFleetSilentBucket(t *testing.T) {
 	two.flush(t)
 	if have := b.has(t); !have[sum(data)] {
 		t.Error("what was committed meanwhile is not in the bucket")
+	}
+}
+
+// coolDown takes a blob's bytes out of the page cache, so that reading them is the disk's business.
+func (d *daemon) coolDown(t *testing.T, dg digest.Digest) {
+	t.Helper()
+	const dontNeed = 4 // POSIX_FADV_DONTNEED
+	f, err := os.Open(d.localFile(dg))
+	noErr(t, err)
+	defer f.Close()
+	noErr(t, f.Sync())
+	if _, _, e := syscall.Syscall6(syscall.SYS_FADVISE64, f.Fd(), 0, 0, dontNeed, 0, 0); e != 0 {
+		t.Fatal(e)
+	}
+}
+
+// More readers than there are workers wait for a bucket that gives them nothing: all that this node can do by itself
+// it does. They are served when the bucket is back, or told that it is not.
+func TestFleetReadersOfASilentBucket(t *testing.T) {
+	const n, size = 64, 300 << 10
+	b := newBucket(t)
+	one, two := b.node(t), b.node(t, "STOWAGE_REMOTE_PREFETCH=0", "STOWAGE_WORKERS_THREADS=16")
+	c, other := two.client(t), one.client(t)
+	for i := 0; i < n; i++ {
+		mustPut(t, other, noise(int64(i), size))
+	}
+	one.flush(t)
+	for i := 0; i < n; i++ {
+		mustHave(t, c, sum(noise(int64(i), size)), size)
+	}
+	cold, opened := noise(1000, 4<<20), noise(1001, 4<<20)
+	mustPut(t, c, cold)
+	mustPut(t, c, opened)
+	mustGet(t, c, sum(opened))
+	two.flush(t)
+
+	b.rules(t, `{"method": "GET", "target": "/blobs/", "hang_request": 0}`)
+	var ended int32
+	readers := make(chan error, 1)
+	go func() {
+		readers <- all(n, n, func(i int) error {
+			data := noise(int64(i), size)
+			ctx, cancel := context.WithTimeout(context.Background(), slow(120*time.Second))
+			defer cancel()
+			got, err := get(ctx, c, sum(data), 0, 0)
+			atomic.AddInt32(&ended, 1)
+			if err == nil && !bytes.Equal(got, data) {
+				err = fmt.Errorf("%s has other bytes", sum(data))
+			}
+			if status.Code(err) == codes.Unavailable {
+				err = nil
+			}
+			return err
+		})
+	}()
+	eventually(t, 20*time.Second, "all of them wait", func() (bool, string) {
+		s := two.status(t)
+		return s.Fetching == n, fmt.Sprint(s)
+	})
+
+	two.coolDown(t, sum(cold))
+	two.coolDown(t, sum(opened))
+	if !bytes.Equal(mustGet(t, c, sum(cold)), cold) || !bytes.Equal(mustGet(t, c, sum(opened)), opened) {
+		t.Error("other bytes")
+	}
+	mustHave(t, c, sum(cold), len(cold))
+	absentFrom(t, c, absent)
+	if l := mustList(t, c); len(l) != n+2 {
+		t.Errorf("%d blobs are listed, not %d", len(l), n+2)
+	}
+	data := noise(1002, largeSize)
+	_, err := put(ctxFor(t), c, pullRef(1, sum(data)), data, nil)
+	noErr(t, err)
+	_, err = c.Update(ctxFor(t), &api.UpdateRequest{Info: api.Info{Digest: sum(data), Labels: map[string]string{"a": "b"}}})
+	noErr(t, err)
+	_, err = c.Delete(ctxFor(t), &api.DeleteContentRequest{Digest: sum(noise(0, size))}) // one that somebody waits for
+	noErr(t, err)
+	_, err = statuses(ctxFor(t), c)
+	noErr(t, err)
+	if atomic.LoadInt32(&ended) == n {
+		t.Error("nobody waits any more: this has shown nothing")
+	}
+
+	b.rules(t, `[]`)
+	if err := <-readers; status.Code(err) != codes.NotFound { // what was deleted
+		noErr(t, err)
+	}
+	two.reachable(t, true)
+	if data := noise(1, size); !bytes.Equal(mustGet(t, c, sum(data)), data) {
+		t.Error("other bytes")
+	}
+}
+
+// The bucket is asked to remove a blob and does not answer: the collector is told so in time, and comes again.
+func TestFleetExclusiveDelete(t *testing.T) {
+	for name, rule := range map[string]string{
+		"silent":       `{"target": "/blobs/", "hang_request": 0}`,
+		"takes a look": `{"method": "DELETE", "target": "/blobs/", "hang_request": 0}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBucket(t)
+			d := b.node(t, "STOWAGE_REMOTE_OWNER=exclusive", "STOWAGE_REMOTE_S3_FIRST_BYTE_TIMEOUT=5m",
+				"STOWAGE_REMOTE_S3_STALL_TIMEOUT=5m")
+			data := noise(1, smallSize)
+			dg := mustPut(t, d.client(t), data)
+			d.flush(t)
+			b.rules(t, rule)
+			_, err := d.client(t).Delete(ctxFor(t), &api.DeleteContentRequest{Digest: dg})
+			wantCode(t, err, codes.Unavailable)
+			if !bytes.Equal(mustGet(t, d.client(t), dg), data) {
+				t.Error("other bytes")
+			}
+			b.rules(t, `[]`)
+			d.restart(t, false)
+			if _, listed := mustList(t, d.client(t))[dg]; !listed {
+				t.Error("it is not listed: who collects does not come again")
+			}
+			d.flush(t)
+			_, err = d.client(t).Delete(ctxFor(t), &api.DeleteContentRequest{Digest: dg})
+			noErr(t, err)
+			if b.has(t)[dg] {
+				t.Error("it is in the bucket still")
+			}
+			absentFrom(t, d.client(t), dg)
+		})
 	}
 }
 

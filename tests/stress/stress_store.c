@@ -191,7 +191,7 @@ static void do_read_held(struct worker *w)
 	uint8_t to[1000];
 	struct stow_err err;
 
-	if (!b && store_read_begin(env.store, &c->d, &b, &err) < 0) {
+	if (!b && store_read_begin(env.store, &c->d, 0, &b, &err) < 0) {
 		check_lost(&err, STOW_NOT_FOUND, STOW_NOT_FOUND);
 		return;
 	}

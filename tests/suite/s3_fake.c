@@ -646,11 +646,15 @@ void s3_session_free(struct s3_session *s)
 }
 
 /* No test waits minutes. */
-void http_after(struct http *h UNUSED, struct http_timer *t UNUSED, int64_t ns UNUSED)
+void http_after(struct http *h UNUSED, struct http_timer *t, int64_t ns UNUSED)
 {
+	t->set = true;
 }
 
-bool http_timer_stop(struct http *h UNUSED, struct http_timer *t UNUSED)
+bool http_timer_stop(struct http *h UNUSED, struct http_timer *t)
 {
-	return false;
+	bool was = t->set;
+
+	t->set = false;
+	return was;
 }

@@ -601,6 +601,26 @@ static void threads_send_the_same_at_once(struct backend *b)
 	check_senders(b, 4, true);
 }
 
+static void a_drop_has_its_time(struct backend *b)
+{
+	struct digest d = blob_digest(DIGEST_SHA256, 10, 1), other = blob_digest(DIGEST_SHA256, 10, 2);
+	int64_t soon = clock_mono_ns() + 60 * NSEC_PER_SEC;
+	struct stow_err err;
+
+	put_blob(b, &d, 10, 1);
+	put_blob(b, &other, 10, 2);
+	expect_ok(b->ops->behind->drop(b, &d, soon, &err), &err);
+	check_no_blob(b, &d);
+	expect_fail(b->ops->behind->drop(b, &d, soon, &err), &err, STOW_NOT_FOUND);
+	/* Too late: it may have been done all the same. */
+	put_blob(b, &d, 10, 1);
+	if (b->ops->behind->drop(b, &d, 0, &err) < 0)
+		expect_fail(-1, &err, STOW_UNAVAILABLE);
+	else
+		check_no_blob(b, &d);
+	check_blob(b, &other, 10, 2);
+}
+
 #define CASE(f)                                                                                              \
 	{                                                                                                    \
 #f, f                                                                                        \
@@ -608,6 +628,7 @@ static void threads_send_the_same_at_once(struct backend *b)
 const struct suite_case suite_behind[] = {
 	CASE(look_tells_what_is_there),
 	CASE(a_blob_tells_when_it_was_made),
+	CASE(a_drop_has_its_time),
 	CASE(sent_bytes_are_a_blob_at_the_end),
 	CASE(sending_may_have_no_hint),
 	CASE(the_hint_may_be_wrong),

@@ -76,7 +76,7 @@ static void read_if_there(struct traffic *t, const struct digest *d, uint8_t *to
 	struct blob *blob;
 	size_t got;
 
-	if (backend_open(t->b, d, &blob, &err) < 0) {
+	if (backend_open(t->b, d, 0, &blob, &err) < 0) {
 		thread_check(err.code == STOW_NOT_FOUND);
 		return;
 	}
@@ -136,7 +136,7 @@ static void one_handle_for_many_readers(struct backend *b)
 	struct stow_err err;
 
 	put_blob(b, &d, SIZE, 1);
-	expect_ok(backend_open(b, &d, &blob, &err), &err);
+	expect_ok(backend_open(b, &d, 0, &blob, &err), &err);
 	run_threads(THREADS, read_handle, blob);
 }
 

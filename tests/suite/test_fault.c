@@ -65,7 +65,7 @@ static int setup(void **state)
 	env.d = some_digest(DIGEST_SHA256, 1);
 	env.other = some_digest(DIGEST_SHA256, 2);
 	put_blob(env.b, &env.d, 100, 1);
-	expect_ok(backend_open(env.b, &env.d, &env.blob, &err), &err);
+	expect_ok(backend_open(env.b, &env.d, 0, &env.blob, &err), &err);
 	expect_ok(backend_stage_create(env.b, name.s, NULL, &env.st, &err), &err);
 	expect_ok(write_bytes(env.st, "abc", 3, 0, &err), &err);
 	env.kept = new_name();
@@ -144,6 +144,8 @@ static int call_behind(enum fault_op op, struct stow_err *err)
 	switch ((int)op) {
 	case FAULT_LOOK:
 		return ops->look(env.b, &env.d, &st, err);
+	case FAULT_DROP:
+		return ops->drop(env.b, &env.d, INT64_MAX, err);
 	case FAULT_SEND_OPEN:
 		return call_send_open(err);
 	case FAULT_SEND_REWIND:
@@ -182,7 +184,7 @@ static int call(enum fault_op op, struct stow_err *err)
 	case FAULT_STAT:
 		return backend_stat(env.b, &env.d, &st, err);
 	case FAULT_OPEN:
-		return backend_open(env.b, &env.d, &env.opened, err);
+		return backend_open(env.b, &env.d, 0, &env.opened, err);
 	case FAULT_PREAD:
 		return blob_pread(env.blob, to, sizeof(to), 0, 0, &n, err);
 	case FAULT_REMOVE:
@@ -210,6 +212,7 @@ static int call(enum fault_op op, struct stow_err *err)
 	case FAULT_SPACE:
 		return call_space(err);
 	case FAULT_LOOK:
+	case FAULT_DROP:
 	case FAULT_SEND_OPEN:
 	case FAULT_SEND_REWIND:
 	case FAULT_SEND_MOVE:
@@ -367,6 +370,19 @@ static void a_hanging_call_fails_when_the_backend_is_stopped(void **state)
 	run_threads(2, look_on_a_thread, &stopping);
 }
 
+static void a_hanging_drop_ends_in_time(void **state)
+{
+	int64_t until = clock_mono_ns() + 10 * NSEC_PER_MSEC;
+	struct stow_err err;
+
+	(void)state;
+	atomic_store(&env.plan.code, STOW_UNAVAILABLE);
+	atomic_store(&env.plan.hang, true);
+	atomic_store(&env.plan.after[FAULT_DROP], 1);
+	expect_fail(env.b->ops->behind->drop(env.b, &env.d, until, &err), &err, STOW_UNAVAILABLE);
+	assert_true(clock_mono_ns() >= until);
+}
+
 static void space_is_what_is_planned(void **state)
 {
 	uint64_t room = 0, total = 0;
@@ -428,6 +444,7 @@ int main(void)
 		CASE(shorten_spares_other_operations),
 		CASE(delay_comes_before_every_call),
 		CASE(a_hanging_call_fails_when_the_backend_is_stopped),
+		CASE(a_hanging_drop_ends_in_time),
 		CASE(space_is_what_is_planned),
 		CASE(failed_publish_leaves_the_stage_open),
 		CASE(one_of_many_threads_has_the_fault),

@@ -209,7 +209,7 @@ static void what_is_no_file_is_refused_by_name(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(all); i++) {
 		expect_fail(backend_stat(env.b, all[i], &st, &err), &err, STOW_INTERNAL);
 		expect_named(&err, blob_path(all[i]).s);
-		expect_fail(backend_open(env.b, all[i], &blob, &err), &err, STOW_INTERNAL);
+		expect_fail(backend_open(env.b, all[i], 0, &blob, &err), &err, STOW_INTERNAL);
 		expect_named(&err, blob_path(all[i]).s);
 	}
 }
@@ -332,7 +332,7 @@ static void a_shortened_blob_is_data_loss(void **state)
 
 	(void)state;
 	put_blob(env.b, &d, 100, 1);
-	expect_ok(backend_open(env.b, &d, &blob, &err), &err);
+	expect_ok(backend_open(env.b, &d, 0, &blob, &err), &err);
 	assert_int_equal(truncate(blob_path(&d).s, 60), 0);
 	expect_fail(blob_pread(blob, to, 100, 0, 0, &n, &err), &err, STOW_DATA_LOSS);
 	digest_format(&d, text);
@@ -355,7 +355,7 @@ static void a_lengthened_blob_keeps_its_size_for_open_handles(void **state)
 
 	(void)state;
 	put_blob(env.b, &d, 100, 1);
-	expect_ok(backend_open(env.b, &d, &blob, &err), &err);
+	expect_ok(backend_open(env.b, &d, 0, &blob, &err), &err);
 	assert_int_equal(truncate(blob_path(&d).s, 150), 0);
 	expect_ok(blob_pread(blob, to, 200, 0, 0, &n, &err), &err);
 	assert_int_equal(n, 100);

@@ -516,7 +516,7 @@ static int read_nowait(uint8_t *to, size_t *ret_n, struct stow_err *err)
 	CLEANUP(blob_closep) struct blob *blob = NULL;
 	struct stow_err open_err;
 
-	expect_ok(backend_open(env.b, &env.d, &blob, &open_err), &open_err);
+	expect_ok(backend_open(env.b, &env.d, 0, &blob, &open_err), &open_err);
 	return blob_pread(blob, to, sizeof(env.bytes), 0, BACKEND_READ_NOWAIT, ret_n, err);
 }
 

@@ -137,17 +137,21 @@ static void reads_of_any_size_and_place(void **state)
 	assert_true(stats().memory_peak <= MEMORY);
 }
 
-static void nowait_never_waits(void **state)
+static void who_must_not_wait_does_not(void **state)
 {
+	static const unsigned flags[] = { BACKEND_READ_NOWAIT, BACKEND_READ_NEAR };
 	struct stow_err err;
 
 	(void)state;
 	fake_hold(true);
-	expect_fail(object_read(env.o, env.to, 1000, 0, BACKEND_READ_NOWAIT, &err), &err, STOW_UNAVAILABLE);
+	for (size_t i = 0; i < ARRAY_LEN(flags); i++)
+		expect_fail(object_read(env.o, env.to, 1000, 0, flags[i], &err), &err, STOW_UNAVAILABLE);
 	fake_hold(false);
 	read_ok(1000, 0);
-	expect_ok(object_read(env.o, env.to, 1000, 1000, BACKEND_READ_NOWAIT, &err), &err);
-	assert_memory_equal(env.to, env.bytes + 1000, 1000);
+	for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
+		expect_ok(object_read(env.o, env.to, 1000, 1000 * i, flags[i], &err), &err);
+		assert_memory_equal(env.to, env.bytes + 1000 * i, 1000);
+	}
 }
 
 /* A client asks without leave to wait first, and then with it: that is one read. */
@@ -294,7 +298,7 @@ int main(void)
 		CASE(small_reads_at_random_fetch_little),
 		CASE(the_beginning_is_read_ahead),
 		CASE(reads_of_any_size_and_place),
-		CASE(nowait_never_waits),
+		CASE(who_must_not_wait_does_not),
 		CASE(asking_twice_is_no_progress),
 		CASE(many_readers_share_the_memory),
 		CASE(many_objects_share_the_memory),

@@ -190,7 +190,62 @@ static void an_exclusive_owner_deletes_behind_too(void **state)
 	assert_false(node_has(a, &d));
 }
 
+/* The bucket hangs: the collector is not held up for long, and comes again. */
+static void an_exclusive_delete_ends_in_time(void **state)
+{
+	struct digest d;
+	struct stow_err err;
+
+	(void)state;
+	a->options.exclusive = true;
+	a->options.info_timeout_ns = 20 * NSEC_PER_MSEC;
+	node_start(&fleet, 0);
+	assert_int_equal(store_far(a->store), BACKEND_FAR_STAT | BACKEND_FAR_REMOVE);
+	d = node_put(a, SIZE, 1);
+	wait_uploaded(a);
+	atomic_store(&a->net_plan.hang, true);
+	node_cut_off(a, STOW_UNAVAILABLE);
+	expect_fail(store_delete(a->store, &d, &err), &err, STOW_UNAVAILABLE);
+	assert_true(node_lists(a, &d));
+	node_check(a, &d, SIZE, 1);
+	assert_true(backend_has(fleet.bucket, &d));
+	atomic_store(&a->net_plan.hang, false);
+	node_reconnect(a);
+	wait_for(store_delete(a->store, &d, &err) == 0);
+	assert_false(backend_has(fleet.bucket, &d));
+}
+
 /* --- trouble --- */
+
+static void what_is_here_is_read_while_the_bucket_hangs(void **state)
+{
+	struct digest here, behind, unknown = blob_digest(DIGEST_SHA256, SIZE, 99);
+	struct open_blob *blob;
+	struct stow_err err;
+	uint8_t byte;
+	size_t n;
+
+	(void)state;
+	b->options.prefetch = 0;
+	start_two();
+	assert_int_equal(store_far(b->store), BACKEND_FAR_STAT);
+	behind = node_put(a, SIZE, 1);
+	wait_uploaded(a);
+	assert_true(node_has(b, &behind));
+	here = node_put(b, SIZE, 2);
+	atomic_store(&b->net_plan.hang, true);
+	node_cut_off(b, STOW_UNAVAILABLE);
+	expect_ok(store_read_begin(b->store, &here, BACKEND_READ_NEAR, &blob, &err), &err);
+	expect_ok(store_read(b->store, blob, &byte, 1, 0, BACKEND_READ_NEAR, &n, &err), &err);
+	store_read_end(b->store, blob);
+	expect_fail(store_read_begin(b->store, &behind, BACKEND_READ_NEAR, &blob, &err), &err,
+		    STOW_UNAVAILABLE);
+	expect_fail(store_read_begin(b->store, &unknown, BACKEND_READ_NEAR, &blob, &err), &err,
+		    STOW_UNAVAILABLE);
+	atomic_store(&b->net_plan.hang, false);
+	node_reconnect(b);
+	node_check(b, &behind, SIZE, 1);
+}
 
 static void an_outage_harms_nobody(void **state)
 {
@@ -395,6 +450,8 @@ int main(void)
 		TEST(deleting_takes_the_nodes_bytes_alone),
 		TEST(what_is_deleted_is_not_uploaded),
 		TEST(an_exclusive_owner_deletes_behind_too),
+		TEST(an_exclusive_delete_ends_in_time),
+		TEST(what_is_here_is_read_while_the_bucket_hangs),
 		TEST(an_outage_harms_nobody),
 		TEST(what_is_pending_outlives_a_restart),
 		TEST(wrong_bytes_reach_nobody),

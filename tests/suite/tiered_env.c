@@ -126,7 +126,7 @@ void node_restart(struct fleet *f, int i)
 /* What asks the network. Records of sendings are on a node's own disk. */
 static const enum fault_op net_ops[] = {
 	FAULT_STAT,        FAULT_OPEN,     FAULT_PREAD,    FAULT_REMOVE,      FAULT_SCAN,      FAULT_LOOK,
-	FAULT_SEND_FINISH, FAULT_NOTE_PUT, FAULT_NOTE_GET, FAULT_NOTE_REMOVE, FAULT_NOTE_SCAN,
+	FAULT_SEND_FINISH, FAULT_NOTE_PUT, FAULT_NOTE_GET, FAULT_NOTE_REMOVE, FAULT_NOTE_SCAN, FAULT_DROP,
 };
 
 void node_cut_off(struct node *n, enum stow_code code)
@@ -202,7 +202,7 @@ int node_read(struct node *n, const struct digest *d, size_t size, unsigned seed
 	size_t off = 0, k;
 	int result = 0;
 
-	if (store_read_begin(n->store, d, &b, err) < 0)
+	if (store_read_begin(n->store, d, 0, &b, err) < 0)
 		return -1;
 	assert_int_equal(store_read_size(b), size);
 	while (result == 0 && off < size) {

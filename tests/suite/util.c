@@ -167,7 +167,7 @@ void check_blob(struct backend *b, const struct digest *d, size_t n, unsigned se
 
 	expect_ok(backend_stat(b, d, &st, &err), &err);
 	assert_int_equal(st.size, n);
-	expect_ok(backend_open(b, d, &blob, &err), &err);
+	expect_ok(backend_open(b, d, 0, &blob, &err), &err);
 	assert_int_equal(blob->size, n);
 	expect_ok(blob_pread(blob, bytes, n + 1, 0, 0, &got, &err), &err);
 	blob_close(blob);
@@ -183,7 +183,7 @@ void check_no_blob(struct backend *b, const struct digest *d)
 
 	expect_fail(backend_stat(b, d, &st, &err), &err, STOW_NOT_FOUND);
 	assert_int_equal(st.size, 42);
-	expect_fail(backend_open(b, d, &blob, &err), &err, STOW_NOT_FOUND);
+	expect_fail(backend_open(b, d, 0, &blob, &err), &err, STOW_NOT_FOUND);
 	assert_null(blob);
 }
 

@@ -11,10 +11,11 @@ static struct held_tier *tier_of(const struct backend *b)
 
 static const struct backend_ops *real; /* fault's */
 
-static int held_open(struct backend *b, const struct digest *d, struct blob **ret_blob, struct stow_err *err)
+static int held_open(struct backend *b, const struct digest *d, unsigned flags, struct blob **ret_blob,
+		     struct stow_err *err)
 {
 	atomic_fetch_add(&tier_of(b)->opens, 1);
-	return real->open(b, d, ret_blob, err);
+	return real->open(b, d, flags, ret_blob, err);
 }
 
 static bool is_held(struct held_tier *t, uint64_t off, size_t n)
@@ -33,12 +34,13 @@ static int held_pread(struct blob *blob, void *to, size_t n, uint64_t off, unsig
 
 	while (most < now && !atomic_compare_exchange_weak(&t->most, &most, now))
 		;
-	while (is_held(t, off, n)) {
+	while (flags == 0 && is_held(t, off, n)) {
 		const struct timespec a_bit = { .tv_nsec = 100000 };
 
 		(void)nanosleep(&a_bit, NULL);
 	}
-	result = real->pread(blob, to, n, off, flags, ret_n, err);
+	result = is_held(t, off, n) ? stow_fail(err, STOW_UNAVAILABLE, "held")
+				    : real->pread(blob, to, n, off, flags, ret_n, err);
 	if (result == 0)
 		atomic_fetch_add(&t->bytes, *ret_n);
 	atomic_fetch_sub(&t->now, 1);
@@ -201,7 +203,7 @@ struct fetch_reader *open_reader(const struct digest *d, uint64_t size)
 	struct stow_err err;
 	uint64_t is;
 
-	expect_ok(fetch_open(env.fetches, d, &r, &is, &err), &err);
+	expect_ok(fetch_open(env.fetches, d, 0, &r, &is, &err), &err);
 	assert_int_equal(is, size);
 	return r;
 }
@@ -227,7 +229,7 @@ static int read_here(struct fetch_reader *r, void *to, size_t n, uint64_t off, s
 {
 	CLEANUP(blob_closep) struct blob *blob = NULL;
 
-	if (backend_open(env.fast, &r->fetch->digest, &blob, err) < 0)
+	if (backend_open(env.fast, &r->fetch->digest, 0, &blob, err) < 0)
 		return -1;
 	return blob_pread(blob, to, n, off, 0, ret_n, err);
 }
@@ -249,22 +251,29 @@ void read_rest(struct fetch_reader *r, uint64_t off, uint64_t size, unsigned see
 	}
 }
 
-void read_fails(struct fetch_reader *r, uint64_t off, size_t n, enum stow_code code)
+static void read_fails_with(struct fetch_reader *r, uint64_t off, size_t n, unsigned flags,
+			    enum stow_code code)
 {
 	CLEANUP(freep) uint8_t *to = x_malloc(n);
 	struct stow_err err;
 	size_t got;
 
-	expect_fail(fetch_read(r, to, n, off, 0, &got, &err), &err, code);
+	expect_fail(fetch_read(r, to, n, off, flags, &got, &err), &err, code);
+}
+
+void read_fails(struct fetch_reader *r, uint64_t off, size_t n, enum stow_code code)
+{
+	read_fails_with(r, off, n, 0, code);
 }
 
 void read_now_fails(struct fetch_reader *r, uint64_t off, size_t n)
 {
-	CLEANUP(freep) uint8_t *to = x_malloc(n);
-	struct stow_err err;
-	size_t got;
+	read_fails_with(r, off, n, BACKEND_READ_NOWAIT, STOW_UNAVAILABLE);
+}
 
-	expect_fail(fetch_read(r, to, n, off, BACKEND_READ_NOWAIT, &got, &err), &err, STOW_UNAVAILABLE);
+void read_near_fails(struct fetch_reader *r, uint64_t off, size_t n)
+{
+	read_fails_with(r, off, n, BACKEND_READ_NEAR, STOW_UNAVAILABLE);
 }
 
 bool has_ended(struct fetch_reader *r)

@@ -65,7 +65,9 @@ void read_part(struct fetch_reader *r, uint64_t off, size_t n, unsigned flags, u
 /* In order up to the end; from `fast`, once it is there. */
 void read_rest(struct fetch_reader *r, uint64_t off, uint64_t size, unsigned seed);
 void read_fails(struct fetch_reader *r, uint64_t off, size_t n, enum stow_code code);
+/* With NOWAIT and NEAR, as UNAVAILABLE. */
 void read_now_fails(struct fetch_reader *r, uint64_t off, size_t n);
+void read_near_fails(struct fetch_reader *r, uint64_t off, size_t n);
 bool has_ended(struct fetch_reader *r);
 bool has_waiting(struct fetch_reader *r);
 

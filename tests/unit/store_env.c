@@ -278,7 +278,7 @@ bool content_good(struct store *s, const struct content *c, struct stow_err *err
 	struct open_blob *b;
 	int result;
 
-	if (store_info(s, &c->d, &info, err) < 0 || store_read_begin(s, &c->d, &b, err) < 0)
+	if (store_info(s, &c->d, &info, err) < 0 || store_read_begin(s, &c->d, 0, &b, err) < 0)
 		return false;
 	if (info.size != c->n || store_read_size(b) != c->n)
 		result = stow_fail(err, STOW_DATA_LOSS, "its size is another one");
@@ -305,7 +305,7 @@ void check_absent(struct env *e, const struct digest *d)
 
 	assert_false(store_has(e->store, d));
 	expect_fail(store_info(e->store, d, &info, &err), &err, STOW_NOT_FOUND);
-	expect_fail(store_read_begin(e->store, d, &b, &err), &err, STOW_NOT_FOUND);
+	expect_fail(store_read_begin(e->store, d, 0, &b, &err), &err, STOW_NOT_FOUND);
 }
 
 void check_ingest(struct env *e, const char *ref, uint64_t offset)

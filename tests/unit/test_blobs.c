@@ -10,10 +10,10 @@ static struct backend *backend;
 static atomic_int open_handles;
 static const struct backend_ops *real;
 
-static int counted_open(struct backend *b, const struct digest *d, struct blob **ret_blob,
+static int counted_open(struct backend *b, const struct digest *d, unsigned flags, struct blob **ret_blob,
 			struct stow_err *err)
 {
-	int rc = real->open(b, d, ret_blob, err);
+	int rc = real->open(b, d, flags, ret_blob, err);
 
 	atomic_fetch_add(&open_handles, rc == 0);
 	return rc;
@@ -60,7 +60,7 @@ static struct blob *open_handle(unsigned seed)
 	struct blob *blob = NULL;
 	struct stow_err err;
 
-	thread_check(backend_open(backend, &d, &blob, &err) == 0);
+	thread_check(backend_open(backend, &d, 0, &blob, &err) == 0);
 	return blob;
 }
 

@@ -1,13 +1,18 @@
+#include "content/base/clock.h"
 #include "content/base/mem.h"
 #include "content/base/pool.h"
 #include "tests/unit/unit.h"
 
+#include <dirent.h>
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdio.h>
+#include <unistd.h>
 
 /* cmocka's own asserts are for the main thread; abort() is for all. */
 #define MUST(x)                                                                                              \
@@ -139,6 +144,150 @@ static void queued_jobs_can_be_withdrawn(void **state)
 		for (int i = 0; i < JOBS; i++)
 			assert_int_equal(counts[i], i == JOBS - 1 || i != out);
 		pthread_barrier_destroy(&barrier);
+	}
+}
+
+/* --- growing pools --- */
+
+/* How many threads of this process have that name. */
+static int threads_named(const char *name)
+{
+	DIR *dir = opendir("/proc/self/task");
+	struct dirent *entry;
+	int n = 0;
+
+	assert_non_null(dir);
+	while ((entry = readdir(dir)) != NULL) {
+		char path[300], comm[32] = "";
+		FILE *f;
+
+		(void)snprintf(path, sizeof(path), "/proc/self/task/%s/comm", entry->d_name);
+		f = fopen(path, "re"); /* a thread may just have ended */
+		if (f == NULL)
+			continue;
+		if (fgets(comm, sizeof(comm), f) != NULL)
+			comm[strcspn(comm, "\n")] = '\0';
+		n += strcmp(comm, name) == 0;
+		(void)fclose(f);
+	}
+	(void)closedir(dir);
+	return n;
+}
+
+/* Until the pool has so many threads; some seconds at most. */
+static void wait_for_threads(const char *name, int n)
+{
+	int64_t until = clock_mono_ns() + 20 * NSEC_PER_SEC;
+
+	while (threads_named(name) != n && clock_mono_ns() < until)
+		(void)usleep(1000);
+	assert_int_equal(threads_named(name), n);
+}
+
+/* Nobody waits for anybody else, and all but one end when there is nothing to do; again and again. */
+static void growing_pool_has_as_many_threads_as_it_needs(void **state)
+{
+	enum { JOBS = 20 };
+	struct pool *p = pool_new_growing("grows", JOBS, 20 * NSEC_PER_MSEC);
+	pthread_barrier_t barrier;
+	struct meet_job jobs[JOBS];
+
+	(void)state;
+	pthread_barrier_init(&barrier, NULL, JOBS + 1);
+	wait_for_threads("grows", 1);
+	for (int round = 0; round < 5; round++) {
+		for (int i = 0; i < JOBS; i++) {
+			jobs[i] = (struct meet_job){ { .run = run_meet }, &barrier };
+			pool_submit(p, &jobs[i].job);
+		}
+		pthread_barrier_wait(&barrier);
+		wait_for_threads("grows", 1);
+	}
+	pool_free(p);
+	wait_for_threads("grows", 0); /* which the kernel forgets a moment later */
+	pthread_barrier_destroy(&barrier);
+}
+
+/* Those beyond the cap wait in the queue, in their order. */
+static void growing_pool_has_a_cap(void **state)
+{
+	enum { MAX = 3, QUEUED = 50 };
+	struct pool *p = pool_new_growing("capped", MAX, NSEC_PER_SEC);
+	pthread_barrier_t barrier;
+	struct meet_job first[MAX];
+	struct count_job queued[QUEUED];
+	atomic_int count = 0;
+
+	(void)state;
+	pthread_barrier_init(&barrier, NULL, MAX + 1);
+	for (int i = 0; i < MAX; i++) {
+		first[i] = (struct meet_job){ { .run = run_meet }, &barrier };
+		pool_submit(p, &first[i].job);
+	}
+	wait_for_threads("capped", MAX);
+	for (int i = 0; i < QUEUED; i++) {
+		queued[i] = (struct count_job){ { .run = run_count }, p, &count, 0 };
+		pool_submit(p, &queued[i].job);
+	}
+	assert_int_equal(threads_named("capped"), MAX);
+	assert_int_equal(atomic_load(&count), 0);
+	pthread_barrier_wait(&barrier);
+	pool_free(p);
+	assert_int_equal(count, QUEUED);
+	pthread_barrier_destroy(&barrier);
+}
+
+/* The system gives no more threads: what there is does all of it. */
+static atomic_bool refuse_threads;
+
+int __real_thread_try_start(pthread_t *ret_t, const char *name, void *(*run)(void *arg), void *arg);
+int __wrap_thread_try_start(pthread_t *ret_t, const char *name, void *(*run)(void *arg), void *arg);
+int __wrap_thread_try_start(pthread_t *ret_t, const char *name, void *(*run)(void *arg), void *arg)
+{
+	return atomic_load(&refuse_threads) ? EAGAIN : __real_thread_try_start(ret_t, name, run, arg);
+}
+
+static void growing_pool_lives_with_fewer_threads(void **state)
+{
+	enum { JOBS = 100 };
+	struct pool *p = pool_new_growing("fewer", 10, NSEC_PER_SEC);
+	struct count_job jobs[JOBS];
+	atomic_int count = 0;
+
+	(void)state;
+	atomic_store(&refuse_threads, true);
+	for (int i = 0; i < JOBS; i++) {
+		jobs[i] = (struct count_job){ { .run = run_count }, p, &count, 3 };
+		pool_submit(p, &jobs[i].job);
+	}
+	wait_for_threads("fewer", 1);
+	atomic_store(&refuse_threads, false);
+	pool_free(p);
+	assert_int_equal(count, 4 * JOBS);
+}
+
+/* Threads begin and end while jobs come from everywhere, and while the pool itself ends. */
+static void growing_pool_runs_each_job_once(void **state)
+{
+	enum { SUBMITTERS = 4, JOBS = 2000, AGAIN = 3 };
+	CLEANUP(freep) struct count_job *jobs = x_calloc(SUBMITTERS * JOBS, sizeof(*jobs));
+
+	(void)state;
+	for (int round = 0; round < 4; round++) {
+		struct pool *p = pool_new_growing("all", 8, round % 2 == 0 ? 0 : NSEC_PER_MSEC);
+		struct submitter s[SUBMITTERS];
+		atomic_int count = 0;
+
+		for (int i = 0; i < SUBMITTERS * JOBS; i++)
+			jobs[i] = (struct count_job){ { .run = run_count }, p, &count, AGAIN };
+		for (int i = 0; i < SUBMITTERS; i++) {
+			s[i] = (struct submitter){ .pool = p, .jobs = jobs + i * JOBS, .n = JOBS };
+			assert_int_equal(pthread_create(&s[i].thread, NULL, submit_all, &s[i]), 0);
+		}
+		for (int i = 0; i < SUBMITTERS; i++)
+			pthread_join(s[i].thread, NULL);
+		pool_free(p);
+		assert_int_equal(count, SUBMITTERS * JOBS * (AGAIN + 1));
 	}
 }
 
@@ -382,6 +531,10 @@ int main(void)
 		cmocka_unit_test(pool_runs_each_job_once),
 		cmocka_unit_test(pool_uses_all_its_threads),
 		cmocka_unit_test(queued_jobs_can_be_withdrawn),
+		cmocka_unit_test(growing_pool_has_as_many_threads_as_it_needs),
+		cmocka_unit_test(growing_pool_has_a_cap),
+		cmocka_unit_test(growing_pool_lives_with_fewer_threads),
+		cmocka_unit_test(growing_pool_runs_each_job_once),
 		cmocka_unit_test(job_may_free_itself),
 		cmocka_unit_test(strand_keeps_order),
 		cmocka_unit_test(strand_does_not_keep_the_worker),

@@ -246,7 +246,7 @@ static void leaves_a_remote_one_alone(void **state)
 	assert_int_equal(env_blobs(&env), 5);
 	expect_ok(store_info(env.store, &known, &info, &err), &err);
 	assert_int_equal(env_blobs(&env), 6);
-	expect_fail(store_read_begin(env.store, &missing, &blob, &err), &err, STOW_NOT_FOUND);
+	expect_fail(store_read_begin(env.store, &missing, 0, &blob, &err), &err, STOW_NOT_FOUND);
 	assert_int_equal(env_blobs(&env), 5);
 }
 

@@ -89,7 +89,7 @@ static void check_layout(enum source_layout layout)
 	expect_ok(b->ops->behind->look(b, &d, &st, &err), &err);
 	assert_int_equal(st.size, 5);
 	assert_true(st.modified_ns > 0);
-	expect_ok(backend_open(b, &d, &blob, &err), &err);
+	expect_ok(backend_open(b, &d, 0, &blob, &err), &err);
 	assert_int_equal(blob->size, 5);
 	expect_ok(blob_pread(blob, to, sizeof(to), 1, 0, &n, &err), &err);
 	assert_int_equal(n, 4);
@@ -138,7 +138,7 @@ static void a_file_that_shrinks_is_data_loss(void **state UNUSED)
 
 	begin(SOURCE_STOWAGE);
 	d = put_text(SOURCE_STOWAGE, "long enough");
-	expect_ok(backend_open(b, &d, &blob, &err), &err);
+	expect_ok(backend_open(b, &d, 0, &blob, &err), &err);
 	digest_format_hex(&d, hex);
 	snprintf(path, sizeof(path), "%s/blobs/sha256/%s", dir, hex);
 	assert_int_equal(truncate(path, 3), 0);
@@ -159,7 +159,7 @@ static void what_is_no_file_is_named(void **state UNUSED)
 	snprintf(name, sizeof(name), "blobs/sha256/%s/x", hex);
 	put(name, "");
 	expect_fail(backend_stat(b, &d, &st, &err), &err, STOW_INTERNAL);
-	expect_fail(backend_open(b, &d, &blob, &err), &err, STOW_INTERNAL);
+	expect_fail(backend_open(b, &d, 0, &blob, &err), &err, STOW_INTERNAL);
 	expect_named(&err, hex);
 }
 

@@ -357,7 +357,7 @@ static void readers_finish_after_a_delete(void **state UNUSED)
 
 	put_ok(&c);
 	assert_null(store_read_begin_now(env.store, &c.d));
-	expect_ok(store_read_begin(env.store, &c.d, &b, &err), &err);
+	expect_ok(store_read_begin(env.store, &c.d, 0, &b, &err), &err);
 	now = store_read_begin_now(env.store, &c.d);
 	assert_ptr_equal(now, b);
 	store_read_end(env.store, now);
@@ -382,7 +382,7 @@ static void bytes_that_are_gone(void **state UNUSED)
 	put_ok(&c);
 	expect_ok(backend_remove(env.store->backend, &c.d, &err), &err);
 	assert_true(store_has(env.store, &c.d));
-	expect_fail(store_read_begin(env.store, &c.d, &b, &err), &err, STOW_NOT_FOUND);
+	expect_fail(store_read_begin(env.store, &c.d, 0, &b, &err), &err, STOW_NOT_FOUND);
 	expect_named(&err, "its bytes are gone");
 	assert_false(store_has(env.store, &c.d)); /* so that they can be pulled again */
 	put_ok(&c);
@@ -413,7 +413,7 @@ static void bytes_of_another_size(void **state UNUSED)
 	put_ok(&c);
 	expect_ok(backend_remove(env.store->backend, &c.d, &err), &err);
 	put_blob(env.store->backend, &c.d, 499, 1);
-	expect_fail(store_read_begin(env.store, &c.d, &b, &err), &err, STOW_DATA_LOSS);
+	expect_fail(store_read_begin(env.store, &c.d, 0, &b, &err), &err, STOW_DATA_LOSS);
 	expect_named(&err, "499 bytes are stored, 500 were recorded");
 	assert_null(b);
 	/* Deleted and pulled again, it is right. */

@@ -75,7 +75,7 @@ static struct blob *open_blob(const struct digest *d)
 	struct blob *blob;
 	struct stow_err err;
 
-	expect_ok(backend_open(env.b, d, &blob, &err), &err);
+	expect_ok(backend_open(env.b, d, 0, &blob, &err), &err);
 	return blob;
 }
 
@@ -98,6 +98,15 @@ static void evict(const struct digest *d)
 	expect_ok(backend_remove(env.fast, d, &err), &err);
 }
 
+static void wait_here(const struct digest *d)
+{
+	struct blob_stat st;
+	struct stow_err err;
+
+	while (backend_stat(env.fast, d, &st, &err) < 0)
+		(void)usleep(1000);
+}
+
 static void an_evicted_blob_is_read_from_behind(void **state)
 {
 	struct digest d = blob_in_both();
@@ -114,6 +123,29 @@ static void an_evicted_blob_is_read_from_behind(void **state)
 	check_read(blob);
 }
 
+/* What is behind is not waited for by who may wait for the disk alone; what is here is had. */
+static void near_is_what_is_here(void **state)
+{
+	struct digest d = blob_in_both();
+	struct blob *blob = open_blob(&d), *other = NULL;
+	struct stow_err err;
+	uint8_t byte;
+	size_t got;
+
+	(void)state;
+	expect_ok(blob_pread(blob, &byte, 1, 0, BACKEND_READ_NEAR, &got, &err), &err);
+	evict(&d);
+	expect_fail(blob_pread(blob, &byte, 1, 0, BACKEND_READ_NEAR, &got, &err), &err, STOW_UNAVAILABLE);
+	expect_fail(backend_open(env.b, &d, BACKEND_READ_NEAR, &other, &err), &err, STOW_UNAVAILABLE);
+	assert_null(other);
+	check_read(blob);
+	wait_here(&d);
+	expect_ok(blob_pread(blob, &byte, 1, 0, BACKEND_READ_NEAR, &got, &err), &err);
+	blob_close(blob);
+	expect_ok(backend_open(env.b, &d, BACKEND_READ_NEAR, &other, &err), &err);
+	blob_close(other);
+}
+
 static void a_blob_that_has_come_is_read_here(void **state)
 {
 	struct digest d = blob_in_both();
@@ -124,8 +156,7 @@ static void a_blob_that_has_come_is_read_here(void **state)
 	CLEANUP(blob_closep) struct blob *blob = open_blob(&d);
 
 	check_read(blob);
-	while (backend_stat(env.fast, &d, &(struct blob_stat){ 0 }, &err) < 0)
-		(void)usleep(1000);
+	wait_here(&d);
 	expect_ok(backend_remove(env.behind, &d, &err), &err);
 	check_read(blob);
 }
@@ -249,6 +280,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(an_evicted_blob_is_read_from_behind),
+		TEST(near_is_what_is_here),
 		TEST(a_blob_that_has_come_is_read_here),
 		TEST(unreadable_bytes_are_replaced),
 		TEST(the_only_bytes_are_kept_if_they_may_be_right),

@@ -61,6 +61,31 @@ static void bytes_are_given_as_they_come(void **state UNUSED)
 	fetch_close(r);
 }
 
+/* Who may wait for the disk alone is given what has come, and told at once of what has not. */
+static void near_is_what_has_come(void **state UNUSED)
+{
+	struct digest d = blob_behind(0, 12 * MIB, 1);
+	struct fetch_reader *r, *near = NULL;
+	uint64_t size;
+	struct stow_err err;
+
+	expect_fail(fetch_open(env.fetches, &d, BACKEND_READ_NEAR, &near, &size, &err), &err,
+		    STOW_UNAVAILABLE);
+	assert_int_equal(env.tier[0].opens, 0);
+	hold(&env.tier[0], 2 * MIB);
+	r = open_reader(&d, 12 * MIB);
+	read_part(r, 0, 2 * MIB, 0, 1);
+	expect_ok(fetch_open(env.fetches, &d, BACKEND_READ_NEAR, &near, &size, &err), &err);
+	assert_int_equal(size, 12 * MIB);
+	read_part(near, MIB, MIB, BACKEND_READ_NEAR, 1);
+	read_near_fails(near, 2 * MIB - 1, 2);
+	read_near_fails(near, 12 * MIB - 1, 1);
+	release(&env.tier[0]);
+	read_rest(near, 0, 12 * MIB, 1);
+	fetch_close(near);
+	fetch_close(r);
+}
+
 static void the_end_is_held_back_until_the_whole_is_proven(void **state UNUSED)
 {
 	struct digest d = blob_behind(0, 3 * MIB, 1);
@@ -101,7 +126,7 @@ static void wrong_bytes_are_never_read_to_their_end(void **state UNUSED)
 	assert_true(lookup_is_bad(env.lookup, &d, 0));
 	wait_for(count_stages(env.fast) == 0);
 	check_no_blob(env.fast, &d);
-	expect_fail(fetch_open(env.fetches, &d, &r, &size, &err), &err, STOW_DATA_LOSS);
+	expect_fail(fetch_open(env.fetches, &d, 0, &r, &size, &err), &err, STOW_DATA_LOSS);
 	assert_int_equal(atomic_load(&env.done), 0);
 }
 
@@ -128,7 +153,7 @@ static void read_one(void *arg, int i)
 	uint64_t size;
 	size_t got;
 
-	if (fetch_open(env.fetches, d, &r, &size, &err) < 0) {
+	if (fetch_open(env.fetches, d, 0, &r, &size, &err) < 0) {
 		thread_check(err.code == STOW_OK);
 		return;
 	}
@@ -232,12 +257,12 @@ static void nobody_has_it(void **state UNUSED)
 	struct stow_err err;
 	uint64_t size;
 
-	expect_fail(fetch_open(env.fetches, &d, &r, &size, &err), &err, STOW_NOT_FOUND);
+	expect_fail(fetch_open(env.fetches, &d, 0, &r, &size, &err), &err, STOW_NOT_FOUND);
 	/* One who cannot be asked may have it. */
 	atomic_store(&env.tier[1].plan.code, STOW_PERMISSION_DENIED);
 	atomic_store(&env.tier[1].plan.after[FAULT_OPEN], 1);
-	expect_fail(fetch_open(env.fetches, &d, &r, &size, &err), &err, STOW_UNAVAILABLE);
-	expect_fail(fetch_open(env.fetches, &d, &r, &size, &err), &err, STOW_NOT_FOUND);
+	expect_fail(fetch_open(env.fetches, &d, 0, &r, &size, &err), &err, STOW_UNAVAILABLE);
+	expect_fail(fetch_open(env.fetches, &d, 0, &r, &size, &err), &err, STOW_NOT_FOUND);
 	assert_false(fetch_is_coming(env.fetches, &d));
 }
 
@@ -249,7 +274,7 @@ static void nobody_can_be_asked(void **state UNUSED)
 	uint64_t size;
 
 	tier_goes_away(0);
-	expect_fail(fetch_open(env.fetches, &d, &r, &size, &err), &err, STOW_UNAVAILABLE);
+	expect_fail(fetch_open(env.fetches, &d, 0, &r, &size, &err), &err, STOW_UNAVAILABLE);
 	assert_int_equal(env.tier[0].opens, 0);
 }
 
@@ -321,7 +346,7 @@ static void a_blob_that_is_here_already_is_not_fetched(void **state UNUSED)
 	uint64_t size;
 
 	put_blob(env.fast, &d, MIB, 1);
-	expect_fail(fetch_open(env.fetches, &d, &r, &size, &err), &err, STOW_ALREADY_EXISTS);
+	expect_fail(fetch_open(env.fetches, &d, 0, &r, &size, &err), &err, STOW_ALREADY_EXISTS);
 	assert_int_equal(env.tier[0].opens, 0);
 }
 
@@ -410,7 +435,7 @@ static void stopping_ends_what_is_under_way(void **state UNUSED)
 	r = open_reader(&d, 3 * MIB);
 	read_part(r, 0, MIB, 0, 1);
 	run_threads(2, waits, r);
-	expect_fail(fetch_open(env.fetches, &d, &other, &size, &err), &err, STOW_UNAVAILABLE);
+	expect_fail(fetch_open(env.fetches, &d, 0, &other, &size, &err), &err, STOW_UNAVAILABLE);
 	fetch_close(r);
 	assert_int_equal(count_stages(env.fast), 1);
 }
@@ -433,7 +458,7 @@ static void come_and_go(void *arg, int i)
 			(void)!backend_remove(env.fast, mine, &err);
 		if (k % 5 == 4)
 			fetch_prefetch(env.fetches, mine);
-		if (fetch_open(env.fetches, mine, &r, &size, &err) < 0) {
+		if (fetch_open(env.fetches, mine, 0, &r, &size, &err) < 0) {
 			thread_check(err.code == STOW_NOT_FOUND || err.code == STOW_ALREADY_EXISTS);
 			continue;
 		}
@@ -470,6 +495,7 @@ int main(void)
 		CASE(a_blob_comes_and_is_here),
 		CASE(blobs_of_any_size_come),
 		CASE(bytes_are_given_as_they_come),
+		CASE(near_is_what_has_come),
 		CASE(the_end_is_held_back_until_the_whole_is_proven),
 		CASE(wrong_bytes_are_never_read_to_their_end),
 		CASE(wrong_bytes_in_one_storage_leave_the_other),

@@ -560,7 +560,7 @@ static void what_is_removed_is_not_uploaded(void **state UNUSED)
 	expect_ok(meta_blob_delete(env.meta, &d, &err), &err);
 	queue_cancel(env.queue, &d);
 	queue_cancel(env.queue, &none);
-	queue_settle(env.queue, &none);
+	assert_true(queue_settle(env.queue, &none, 0));
 	assert_int_equal(queue_env_records(&env), 0);
 	assert_int_equal(entries(), 0);
 	queue_env_start(&env);
@@ -584,7 +584,7 @@ static void removing_does_not_wait_for_the_end(void **state UNUSED)
 	expect_ok(meta_blob_delete(env.meta, &d, &err), &err);
 	queue_cancel(env.queue, &d);
 	atomic_store(&env.fast_plan.after[FAULT_PREAD], 1); /* stays: nothing is read any more */
-	queue_settle(env.queue, &d);
+	assert_true(queue_settle(env.queue, &d, soon()));
 	assert_int_equal(count_blobs(env.behind), 0);
 	assert_int_equal(queue_env_records(&env), 0);
 	assert_int_equal(env.fast_plan.after[FAULT_PREAD], 1);
@@ -640,7 +640,7 @@ static void commit_and_remove(void *arg UNUSED, int i)
 			continue;
 		thread_check(meta_blob_delete(env.meta, d, &err) == 0);
 		queue_cancel(env.queue, d);
-		queue_settle(env.queue, d);
+		thread_check(queue_settle(env.queue, d, soon()));
 		thread_check(backend_remove(env.fast, d, &err) == 0);
 	}
 }
