@@ -171,19 +171,20 @@ static int read_run(struct holdings *h, char ret_run[NOTE_RUN_MAX], struct stow_
 	return 0;
 }
 
+static void add_mark(void *arg, const struct note_mark *m)
+{
+	keyset_add(arg, keyset_key(&m->digest));
+}
+
 static int read_marks(struct holdings *h, const char *run, struct keyset *to, struct stow_err *err)
 {
-	CLEANUP(freep) struct note_mark *v = NULL;
 	CLEANUP(buf_free) struct buf text = { 0 };
 	char name[NOTE_NAME_SIZE];
-	size_t n;
 
 	note_name(name, NOTE_MARKS, run);
 	buf_init(&text, NOTE_LIMIT);
-	if (get_note(h, name, &text, err) < 0 || note_marks_read(&text, run, &v, &n, err) < 0)
+	if (get_note(h, name, &text, err) < 0 || note_marks_read(&text, run, add_mark, to, err) < 0)
 		return stow_wrap(err, "read %s", name);
-	for (size_t i = 0; i < n; i++)
-		keyset_add(to, keyset_key(&v[i].digest));
 	return 0;
 }
 
