@@ -19,11 +19,12 @@
 #include "content/behind.h"
 
 #define NOTE_NODES "nodes/"
-#define NOTE_RUN "gc/run"
-#define NOTE_MARKS "gc/marks-"
-#define NOTE_SWEEP "gc/sweep-"
-#define NOTE_WORK "gc/work-"
-#define NOTE_CLOCK "gc/clock"
+#define NOTE_GC "gc/"
+#define NOTE_RUN NOTE_GC "run"
+#define NOTE_MARKS NOTE_GC "marks-"
+#define NOTE_SWEEP NOTE_GC "sweep-"
+#define NOTE_WORK NOTE_GC "work-"
+#define NOTE_CLOCK NOTE_GC "clock"
 
 enum {
 	NOTE_RUN_MAX = 32, /* a run's id and a NUL */
