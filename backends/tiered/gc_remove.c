@@ -19,7 +19,7 @@ static const int64_t CHECK_NS = 5 * NSEC_PER_SEC;
 static const int64_t CHECKED_NS = 10 * NSEC_PER_SEC;
 /* A request that was answered sooner is not under way any more, whatever became of earlier attempts. */
 static const int64_t LATE_NS = 5 * NSEC_PER_SEC;
-static const int64_t PAUSE_NS = NSEC_PER_SEC, PAUSE_MAX_NS = 30 * NSEC_PER_SEC;
+static const int64_t PAUSE_NS = NSEC_PER_SEC, PAUSE_MAX_NS = 10 * NSEC_PER_SEC;
 static const int64_t PATIENCE_NS = 300 * NSEC_PER_SEC;
 static const int64_t PROGRESS_NS = 10 * NSEC_PER_SEC;
 /* How soon a stop is noticed. */
