@@ -199,7 +199,7 @@ static void say_silent(const struct gc *g, const char *run)
 static int wait_for_nodes(struct gc *g, const struct note_run *run, int64_t until_mono_ns, bool *ret_same,
 			  struct stow_err *err)
 {
-	int64_t poll = g->o->poll_ns > 0 ? g->o->poll_ns : POLL_NS;
+	int64_t most = g->o->poll_ns > 0 ? g->o->poll_ns : POLL_NS, poll = most / 8;
 	bool said = false;
 
 	for (;;) {
@@ -222,6 +222,7 @@ static int wait_for_nodes(struct gc *g, const struct note_run *run, int64_t unti
 		said = true;
 		if (gc_sleep(g, poll, err) < 0)
 			return -1;
+		poll = 2 * poll < most ? 2 * poll : most;
 	}
 }
 

@@ -23,11 +23,11 @@ struct gc_options {
 	int64_t grace_ns;       /* objects that are younger stay */
 	bool dry_run;           /* says what would go */
 	int64_t wait_ns;        /* how long to wait for the nodes to take note of the marks, each time */
-	int64_t poll_ns;        /* how often to look whether they have; 0: every 2 s */
-	int64_t leftover_ns;    /* what a killed run has left is removed when it is older; 0: a day */
-	size_t at_a_time;       /* objects that one run marks, of all that there are; 0: NOTE_MARKS_LIMIT */
-	int64_t pause_ns;       /* the first pause where the bucket takes no more removals; 0: 1 s */
-	int64_t patience_ns;    /* after how long without a removal that is given up; 0: 5 min */
+	int64_t poll_ns; /* how often to look whether they have, after some looks that are quicker; 0: 2 s */
+	int64_t leftover_ns; /* what a killed run has left is removed when it is older; 0: a day */
+	size_t at_a_time;    /* objects that one run marks, of all that there are; 0: NOTE_MARKS_LIMIT */
+	int64_t pause_ns;    /* the first pause where the bucket takes no more removals; 0: 1 s */
+	int64_t patience_ns; /* after how long without a removal that is given up; 0: 5 min */
 	/* What happens, for people; one line each, no newline. May be NULL. */
 	void (*say)(void *arg, const char *line);
 	void *arg;
