@@ -4,8 +4,8 @@
  * of a run of gc. The protocol that makes collecting safe, whoever adopts what at the same moment:
  *
  *   1. gc reads what all nodes hold, lists the objects, puts those that no living node holds, and that are
- *      older than its grace, into gc/marks-<run>, and makes gc/run, which names the run. There is one run at
- * a time, and its marks never change.
+ *      older than its grace, into gc/marks-<run>, and makes gc/run, which names the run. There is one run
+ *      at a time, and its marks never change.
  *   2. A node looks for gc/run at least every interval. Once it has read the marks, it neither adopts nor
  *      uploads what is marked; then it tells what it holds, with the run. What it tells then is whole, and
  *      all on which it comes to rely later is not marked. So it does not matter how old is what gc has read.
@@ -22,12 +22,12 @@
  *     longer than an exchange or two.
  *   - A node that comes up tells first, and looks for gc/run afterwards; until then everything is refused. In
  *     this order gc either sees the node, or the node sees the run.
- *   - When a node has seen that gc/run has gone, or is another one, it lists gc/work-<run>-*. Where there is
- *     none, the marks are void at once: whoever makes such a note from now on looks for gc/run afterwards,
- * and removes nothing. Where there is one, another gc may be at work with the same marks, or was killed, or
- * has had an answer so late that a request of it may be on its way still: then what was marked is refused
- * until there is none, and for HOLDINGS_LINGER_NS at most. Who is at work looks for gc/run much more often
- * than that.
+ *   - When a node has seen that gc/run has gone, or is another one, it lists gc/work-<run>-*. Where there
+ *     is none, the marks are void at once: whoever makes such a note from now on looks for gc/run
+ *     afterwards, and removes nothing. Where there is one, another gc may be at work with the same marks,
+ *     or was killed, or has had an answer so late that a request of it may be on its way still: then what
+ *     was marked is refused until there is none, and for HOLDINGS_LINGER_NS at most. Who is at work looks
+ *     for gc/run much more often than that.
  *   - Who was refused what is about to be removed need not wait for the interval: gc/run is looked for again
  *     after a second, and after twice as long each time that it is there still.
  *   - A node that ends in good order says so; what it held counts, but nobody waits for it. One that was not
