@@ -1,5 +1,6 @@
 /* stowage check: tries what a daemon with this configuration would need. */
 #include "backends/s3/probe.h"
+#include "backends/tiered/notes.h"
 #include "cmd/commands.h"
 #include "cmd/flags.h"
 #include "cmd/output.h"
@@ -15,10 +16,11 @@ static const struct flags_spec SPEC = {
 	.command = "check",
 	.arguments = "",
 	.help = "Try what a daemon with this configuration needs, and say in words what is missing: its\n"
-		"directories, and of a bucket which credentials are used, whether it can be reached, and "
+		"directories, and of buckets which credentials are used, whether they can be reached, and "
 		"what\n"
-		"it permits (small objects are written below stowage-check/, and removed). A running daemon\n"
-		"is not disturbed. The exit status is 1 if something would not work.",
+		"they permit (small objects are written below stowage-check/ and nodes/, and removed). A "
+		"running\n"
+		"daemon is not disturbed. The exit status is 1 if something would not work.",
 	.groups = FLAGS_CONF | FLAGS_FORMAT,
 };
 
@@ -47,7 +49,7 @@ static void print_lines(const char *text)
 	for (const char *line = strsep(&rest, "\n"); line != NULL; line = strsep(&rest, "\n")) {
 		CLEANUP(freep) char *clean = output_clean(line);
 
-		printf("%s%s\n", line == copy ? "" : "                              ", clean);
+		printf("%s%s\n", line == copy ? "" : "                               ", clean);
 	}
 }
 
@@ -68,10 +70,10 @@ static void report(void *arg, const struct probe_step *step)
 		record_append(r->json, "steps", one);
 		return;
 	}
-	printf("%-6s  %-20s  ", verdict_text(step->verdict), step->name);
+	printf("%-6s  %-21s  ", verdict_text(step->verdict), step->name);
 	print_lines(step->detail);
 	if (*step->advice) {
-		printf("                              -> ");
+		printf("                               -> ");
 		print_lines(step->advice);
 	}
 	fflush(stdout);
@@ -111,15 +113,50 @@ static void check_directory(struct check_report *r, const char *name, const char
 		     "the daemon's user must be able to read and write it");
 }
 
+struct source_report {
+	struct check_report *report;
+	const char *name;
+};
+
+static void report_source(void *arg, const struct probe_step *step)
+{
+	const struct source_report *s = arg;
+	CLEANUP(freep) char *name = x_asprintf("%s %s", s->name, step->name);
+	struct probe_step named = *step;
+
+	named.name = name;
+	report(s->report, &named);
+}
+
+static void check_source(struct check_report *r, const char *name, const struct conf_source *source)
+{
+	struct source_report as = { .report = r, .name = name };
+	struct s3_options options;
+
+	if (source->type == CONF_SOURCE_DIR) {
+		check_access(r, (struct probe_step){ .name = name, .detail = source->path }, source->path,
+			     R_OK | X_OK, "the daemon's user must be able to read it");
+		return;
+	}
+	source_s3_options(source, &options);
+	(void)s3_probe_source(&options, report_source, &as);
+}
+
+static void check_bucket(struct check_report *r, const struct conf *c)
+{
+	static const struct s3_probe_fleet fleet = { .told = NOTE_NODES, .read = NOTE_GC };
+	struct s3_options options;
+
+	remote_s3_options(&c->remote.s3, &options);
+	(void)s3_probe(&options, c->remote.mode == CONF_MODE_TIERED ? &fleet : NULL, report, r);
+}
+
 static void check_sources(struct check_report *r, const struct conf *c)
 {
 	for (size_t i = 0; i < c->n_sources; i++) {
 		CLEANUP(freep) char *name = x_asprintf("source[%zu]", i + 1);
 
-		if (c->sources[i].type == CONF_SOURCE_DIR)
-			check_access(r, (struct probe_step){ .name = name, .detail = c->sources[i].path },
-				     c->sources[i].path, R_OK | X_OK,
-				     "the daemon's user must be able to read it");
+		check_source(r, name, &c->sources[i]);
 	}
 }
 
@@ -128,7 +165,6 @@ int cmd_check(int argc, char **argv)
 	CLEANUP(conf_freep) struct conf *conf = NULL;
 	struct check_report r = { 0 };
 	struct common_flags common;
-	struct s3_options options;
 	int status;
 
 	output_begin();
@@ -143,11 +179,9 @@ int cmd_check(int argc, char **argv)
 	}
 	check_directory(&r, "root", conf->root);
 	check_directory(&r, "local.path", conf->local.path);
+	if (storage_has_bucket(conf))
+		check_bucket(&r, conf);
 	check_sources(&r, conf);
-	if (storage_has_bucket(conf)) {
-		remote_s3_options(&conf->remote.s3, &options);
-		(void)s3_probe(&options, report, &r);
-	}
 	if (r.json) {
 		record_bool(r.json, "ok", !r.failed);
 		record_print(r.json, stdout);

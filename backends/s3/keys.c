@@ -2,10 +2,14 @@
 #include "backends/s3/s3_internal.h"
 #include "content/base/mem.h"
 
+char *s3_layout_blobs(const char *prefix, enum s3_layout layout)
+{
+	return x_asprintf("%s%sblobs/", prefix, layout == S3_LAYOUT_REGISTRY ? "docker/registry/v2/" : "");
+}
+
 char *s3_blobs_prefix(const struct s3 *s)
 {
-	return x_asprintf("%s%sblobs/", s->prefix,
-			  s->layout == S3_LAYOUT_REGISTRY ? "docker/registry/v2/" : "");
+	return s3_layout_blobs(s->prefix, s->layout);
 }
 
 char *s3_blob_key(const struct s3 *s, const struct digest *d)

@@ -1,6 +1,7 @@
 /* What a person wants to know of a bucket before a daemon does: can it be reached, with which credentials,
  * and does it permit what the backend needs? Tried, not looked up: objects below "<prefix>/stowage-check/"
- * are written, read and removed. */
+ * are written, read and removed; and of a fleet's, one that no listing of notes shows (content/behind.h),
+ * since its name begins with a dot. */
 #ifndef STOWAGE_BACKENDS_S3_PROBE_H
 #define STOWAGE_BACKENDS_S3_PROBE_H
 
@@ -22,8 +23,19 @@ struct probe_step {
 /* Called for each step, in order, on the caller's thread. */
 typedef void s3_probe_report(void *arg, const struct probe_step *step);
 
+/* What the nodes of a fleet need beside blobs; names are below the prefix. */
+struct s3_probe_fleet {
+	const char *told; /* "nodes/": what each writes, and somebody reads and removes */
+	const char *read; /* "gc/": what somebody writes, and each reads */
+};
+
 /* Tries everything; a step without which others make no sense ends it. True if none has failed. Takes as long
- * as the bucket's answers, timeouts and retries included. */
-bool s3_probe(const struct s3_options *o, s3_probe_report *report, void *arg);
+ * as the bucket's answers, timeouts and retries included. `fleet` may be NULL: the bucket is one store's
+ * alone.
+ */
+bool s3_probe(const struct s3_options *o, const struct s3_probe_fleet *fleet, s3_probe_report *report,
+	      void *arg);
+/* The same for a bucket that is only read: writes nothing. */
+bool s3_probe_source(const struct s3_options *o, s3_probe_report *report, void *arg);
 
 #endif

@@ -51,6 +51,7 @@ struct s3 *s3_from(struct backend *b);
 
 /* What the keys of all blobs begin with; and that of one, as the layout has it. To be freed. */
 char *s3_blobs_prefix(const struct s3 *s);
+char *s3_layout_blobs(const char *prefix, enum s3_layout layout);
 char *s3_blob_key(const struct s3 *s, const struct digest *d);
 /* True, with the digest, for a key of that form. */
 bool s3_key_digest(const struct s3 *s, const char *key, struct digest *ret_d);

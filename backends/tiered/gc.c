@@ -7,20 +7,8 @@
 #include <inttypes.h>
 
 static const int64_t POLL_NS = 2 * NSEC_PER_SEC;
-/* While objects are removed: how often it is made sure that the run is still under way. Much shorter than
- * HOLDINGS_LINGER_NS. */
-static const int64_t CHECK_NS = 5 * NSEC_PER_SEC;
 
 /* --- what is to go --- */
-
-struct picking {
-	struct gc *g;
-	struct keyset held;
-	struct note_mark *v;
-	size_t n, cap;
-	uint64_t objects, bytes, n_held, young, rest; /* rest: too many for one run */
-	uint64_t marked, marked_bytes;
-};
 
 static void hold(void *arg, uint64_t key)
 {
@@ -53,16 +41,37 @@ static int read_holdings(struct gc *g, struct keyset *to, struct stow_err *err)
 	return 0;
 }
 
+/* A look at all objects. */
+struct picking {
+	struct gc *g;
+	const struct keyset *held;
+	uint64_t objects, bytes, n_held, young, old, old_bytes;
+};
+
+static void find(struct gc_found *f, const struct digest *d, uint64_t size)
+{
+	if (f->n == GC_FOUND_MAX) {
+		f->cut_off = true;
+		return;
+	}
+	if (f->n == f->cap) {
+		f->cap = f->cap ? 2 * f->cap : 64;
+		f->v = x_reallocarray(f->v, f->cap, sizeof(*f->v));
+	}
+	f->v[f->n++] = (struct note_mark){ .digest = *d, .size = size };
+}
+
 static int pick(void *arg, const struct digest *d, const struct blob_stat *st, struct stow_err *err)
 {
 	struct picking *p = arg;
 	struct gc *g = p->g;
+	char text[DIGEST_STR_MAX];
 
 	if (gc_go_on(g, err) < 0)
 		return -1;
 	p->objects++;
 	p->bytes += st->size;
-	if (keyset_has(&p->held, keyset_key(d))) {
+	if (keyset_has(p->held, keyset_key(d))) {
 		p->n_held++;
 		return 0;
 	}
@@ -70,41 +79,24 @@ static int pick(void *arg, const struct digest *d, const struct blob_stat *st, s
 		p->young++;
 		return 0;
 	}
-	if (p->n == NOTE_MARKS_LIMIT && !g->o->dry_run) {
-		p->rest++;
+	p->old++;
+	p->old_bytes += st->size;
+	if (!g->o->dry_run) {
+		find(&g->found, d, st->size);
 		return 0;
 	}
-	p->marked++;
-	p->marked_bytes += st->size;
-	if (g->o->dry_run) {
-		char text[DIGEST_STR_MAX];
-
-		digest_format(d, text);
-		gc_say(g, "would remove %s (%" PRIu64 " bytes)", text, st->size);
-		return 0;
-	}
-	if (p->n == p->cap) {
-		p->cap = p->cap ? 2 * p->cap : 64;
-		p->v = x_reallocarray(p->v, p->cap, sizeof(*p->v));
-	}
-	p->v[p->n++] = (struct note_mark){ .digest = *d, .size = st->size };
+	digest_format(d, text);
+	gc_say(g, "would remove %s (%" PRIu64 " bytes)", text, st->size);
 	return 0;
 }
 
-static void picking_free(struct picking *p)
+/* Lists the bucket. The report is of the first time: later it has less. */
+static int look(struct gc *g, const struct keyset *held, struct stow_err *err)
 {
-	keyset_free(&p->held);
-	free(p->v);
-}
+	struct picking p = { .g = g, .held = held };
 
-/* What nobody holds is marked, unless there is nothing, or that is all that is wanted: then *ret_any is
- * false. */
-static int mark(struct gc *g, bool *ret_any, bool *ret_rest, struct stow_err *err)
-{
-	CLEANUP(picking_free) struct picking p = { .g = g };
-
-	if (gc_read_clock(g, err) < 0 || read_holdings(g, &p.held, err) < 0)
-		return -1;
+	g->found.n = g->found.at = 0;
+	g->found.cut_off = false;
 	if (backend_scan(g->o->bucket, pick, &p, err) < 0)
 		return err->code == STOW_CANCELLED ? -1 : stow_wrap(err, "list the objects");
 	if (g->r.objects == 0) {
@@ -114,31 +106,51 @@ static int mark(struct gc *g, bool *ret_any, bool *ret_rest, struct stow_err *er
 		g->r.young = p.young;
 	}
 	if (g->o->dry_run) {
-		g->r.marked = p.marked;
-		g->r.marked_bytes = p.marked_bytes;
+		g->r.marked = p.old;
+		g->r.marked_bytes = p.old_bytes;
 	}
-	*ret_any = p.n > 0;
-	*ret_rest = p.rest > 0;
-	if (p.n == 0)
-		return 0;
-	if (gc_make_run(g, p.v, p.n, err) < 0)
+	return 0;
+}
+
+/* The next ones for a run, which begin at *ret_v: those that are held by now are left out. */
+static size_t choose(struct gc_found *f, size_t max, const struct keyset *held,
+		     const struct note_mark **ret_v)
+{
+	size_t begin = f->at, n = 0;
+
+	for (; f->at < f->n && n < max; f->at++)
+		if (!keyset_has(held, keyset_key(&f->v[f->at].digest)))
+			f->v[begin + n++] = f->v[f->at];
+	*ret_v = n > 0 ? &f->v[begin] : NULL;
+	return n;
+}
+
+/* What nobody holds is marked, unless there is nothing, or that is all that is wanted: then *ret_any is
+ * false. *ret_rest: there is more than one run may mark. */
+static int mark(struct gc *g, bool *ret_any, bool *ret_rest, struct stow_err *err)
+{
+	CLEANUP(keyset_free) struct keyset held = { 0 };
+	size_t n, max = g->o->at_a_time > 0 ? g->o->at_a_time : NOTE_MARKS_LIMIT;
+	const struct note_mark *v;
+
+	if (gc_read_clock(g, err) < 0 || read_holdings(g, &held, err) < 0 ||
+	    (g->found.at == g->found.n && look(g, &held, err) < 0))
 		return -1;
-	gc_say(g, "%zu objects that no node holds are marked", p.n);
+	n = choose(&g->found, max, &held, &v);
+	*ret_any = n > 0;
+	*ret_rest = g->found.at < g->found.n || g->found.cut_off;
+	if (n == 0)
+		return 0;
+	if (gc_make_run(g, v, n, err) < 0) {
+		/* Another one's comes first, and changes what is there. */
+		g->found.n = g->found.at = 0;
+		return -1;
+	}
+	gc_say(g, "%zu objects that no node holds are marked", n);
 	return 0;
 }
 
 /* --- waiting for the nodes --- */
-
-/* *ret_same: the run is still the one. */
-static int check_run(struct gc *g, const struct note_run *run, bool *ret_same, struct stow_err *err)
-{
-	struct note_run now;
-
-	if (gc_read_run(g, &now, err) < 0)
-		return -1;
-	*ret_same = strcmp(now.run, run->run) == 0;
-	return 0;
-}
 
 static bool has_noted(const struct gc_node *n, const char *run)
 {
@@ -187,11 +199,11 @@ static void say_silent(const struct gc *g, const char *run)
 static int wait_for_nodes(struct gc *g, const struct note_run *run, int64_t until_mono_ns, bool *ret_same,
 			  struct stow_err *err)
 {
-	int64_t poll = g->o->poll_ns > 0 ? g->o->poll_ns : POLL_NS;
+	int64_t most = g->o->poll_ns > 0 ? g->o->poll_ns : POLL_NS, poll = most / 8;
 	bool said = false;
 
 	for (;;) {
-		if (check_run(g, run, ret_same, err) < 0)
+		if (gc_check_run(g, run, ret_same, err) < 0)
 			return -1;
 		if (!*ret_same) {
 			g->r.silent = 0;
@@ -210,10 +222,11 @@ static int wait_for_nodes(struct gc *g, const struct note_run *run, int64_t unti
 		said = true;
 		if (gc_sleep(g, poll, err) < 0)
 			return -1;
+		poll = 2 * poll < most ? 2 * poll : most;
 	}
 }
 
-/* --- removing --- */
+/* --- from marks to the end --- */
 
 struct sweep {
 	struct gc *g;
@@ -260,37 +273,6 @@ static int read_last(struct sweep *s, const struct note_run *run, bool *ret_whol
 	return 0;
 }
 
-static int remove_one(struct gc *g, const struct note_mark *m, struct stow_err *err)
-{
-	if (backend_remove(g->o->bucket, &m->digest, err) < 0)
-		return err->code == STOW_NOT_FOUND ? 0 : -1; /* an earlier run has come as far */
-	g->r.removed++;
-	g->r.removed_bytes += m->size;
-	return 0;
-}
-
-/* *ret_same is false where somebody else has ended the run meanwhile. */
-static int remove_all(struct sweep *s, const struct note_run *run, bool *ret_same, struct stow_err *err)
-{
-	int64_t checked = clock_mono_ns();
-
-	*ret_same = true;
-	for (size_t i = 0; i < s->n; i++) {
-		if (gc_go_on(s->g, err) < 0)
-			return -1;
-		if (clock_mono_ns() - checked >= CHECK_NS || i == 0) {
-			checked = clock_mono_ns();
-			if (check_run(s->g, run, ret_same, err) < 0)
-				return -1;
-			if (!*ret_same)
-				return 0;
-		}
-		if (!keyset_has(&s->held, keyset_key(&s->v[i].digest)) && remove_one(s->g, &s->v[i], err) < 0)
-			return stow_wrap(err, "remove an object");
-	}
-	return 0;
-}
-
 static int read_marks(struct sweep *s, const struct note_run *run, struct stow_err *err)
 {
 	struct gc *g = s->g;
@@ -311,7 +293,7 @@ static int give_up_run(struct gc *g, const struct note_run *run, struct stow_err
 {
 	bool same;
 
-	if (check_run(g, run, &same, err) < 0)
+	if (gc_check_run(g, run, &same, err) < 0)
 		return -1;
 	if (!same)
 		return 0;
@@ -336,7 +318,7 @@ static int carry_out(struct gc *g, const struct note_run *run, struct stow_err *
 		if (gc_make_sweep(g, run, err) < 0 || read_last(&s, run, &whole, err) < 0)
 			return -1;
 	} while (!whole);
-	if (remove_all(&s, run, &same, err) < 0)
+	if (gc_remove_objects(g, run, s.v, s.n, &s.held, &same, err) < 0)
 		return -1;
 	return same ? gc_remove_run(g, run, err) : 0;
 }

@@ -2,6 +2,10 @@
  * `stowage gc`. Needs no daemon, and may run on any machine that reaches the bucket, more than once at a
  * time.
  *
+ * Objects are removed many at once, by a request each: all storages know that one in the same way, it says of
+ * each object how it went, and AWS counts each object of a larger request as one. Where the bucket asks for
+ * less (503), or cannot be reached, there are fewer at once, after pauses, until it takes more again.
+ *
  * All ages are by the bucket's clock, so that a machine whose own is wrong removes nothing for that.
  *
  * Where the bucket has no way of making a note only if there is none (NOTE_IF_ABSENT), two runs that begin
@@ -19,8 +23,11 @@ struct gc_options {
 	int64_t grace_ns;       /* objects that are younger stay */
 	bool dry_run;           /* says what would go */
 	int64_t wait_ns;        /* how long to wait for the nodes to take note of the marks, each time */
-	int64_t poll_ns;        /* how often to look whether they have; 0: every 2 s */
-	int64_t leftover_ns;    /* what a killed run has left is removed when it is older; 0: a day */
+	int64_t poll_ns; /* how often to look whether they have, after some looks that are quicker; 0: 2 s */
+	int64_t leftover_ns; /* what a killed run has left is removed when it is older; 0: a day */
+	size_t at_a_time;    /* objects that one run marks, of all that there are; 0: NOTE_MARKS_LIMIT */
+	int64_t pause_ns;    /* the first pause where the bucket takes no more removals; 0: 1 s */
+	int64_t patience_ns; /* after how long without a removal that is given up; 0: 5 min */
 	/* What happens, for people; one line each, no newline. May be NULL. */
 	void (*say)(void *arg, const char *line);
 	void *arg;
@@ -38,7 +45,8 @@ struct gc_result {
 };
 /* CANCELLED where it was told to stop. FAILED_PRECONDITION where no living node tells what it holds: such a
  * bucket is never emptied. UNIMPLEMENTED where the storage keeps no notes; DATA_LOSS where one of them cannot
- * be read, since a node may be behind it. */
+ * be read, since a node may be behind it; UNAVAILABLE where the bucket has taken nothing for `patience_ns`.
+ */
 int gc_run(const struct gc_options *o, struct gc_result *ret_r, struct stow_err *err) MUST_CHECK;
 
 /* Who holds a blob, and what would become of it: `say` gets it. */

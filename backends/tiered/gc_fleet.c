@@ -11,6 +11,9 @@ enum { LEFTOVERS_MAX = 4096 }; /* at a time */
 static const int64_t LEFTOVER_NS = 24 * 3600 * NSEC_PER_SEC;
 /* How long a run without an atomic beginning waits for another one that began with it. */
 static const int64_t SETTLE_NS = 5 * NSEC_PER_SEC;
+/* A note that was older than this when it was listed, and has the same time now, has not changed since: times
+ * may be whole seconds, and clocks of several servers. */
+static const int64_t STEADY_NS = 10 * NSEC_PER_SEC;
 /* How soon a stop is noticed. */
 static const int64_t STOP_NS = 100 * NSEC_PER_MSEC;
 
@@ -27,6 +30,7 @@ int gc_begin(struct gc *g, const struct gc_options *o, struct stow_err *err)
 void gc_end(struct gc *g)
 {
 	free(TAKE(g->fleet.v));
+	free(TAKE(g->found.v));
 }
 
 void gc_say(const struct gc *g, const char *fmt, ...)
@@ -115,6 +119,20 @@ struct listing {
 	size_t cap;
 };
 
+/* Whether what was read of the node, when it was listed before, is all that there is to know. */
+static bool is_known(const struct listing *l, const struct gc_node *n, int64_t modified_ns)
+{
+	if (!n->read || *l->run == '\0')
+		return false;
+	return strcmp(n->note.run, l->run) == 0 ||
+	       (n->modified_ns == modified_ns && l->old.listed_ns - modified_ns > STEADY_NS);
+}
+
+static bool is_dead(const struct gc_node *n, int64_t now_ns)
+{
+	return now_ns - n->modified_ns > n->note.grace_ns;
+}
+
 static int node_listed(void *arg, const char *name, uint64_t size UNUSED, int64_t modified_ns,
 		       struct stow_err *err)
 {
@@ -133,10 +151,11 @@ static int node_listed(void *arg, const char *name, uint64_t size UNUSED, int64_
 	while (l->at < l->old.n && strcmp(l->old.v[l->at].name, name) < 0)
 		l->at++;
 	n = &l->new.v[l->new.n++];
-	if (l->at < l->old.n && strcmp(l->old.v[l->at].name, name) == 0 && l->old.v[l->at].read &&
-	    *l->run != '\0' && strcmp(l->old.v[l->at].note.run, l->run) == 0) {
+	if (l->at < l->old.n && strcmp(l->old.v[l->at].name, name) == 0 &&
+	    is_known(l, &l->old.v[l->at], modified_ns)) {
 		*n = l->old.v[l->at];
 		n->modified_ns = modified_ns;
+		n->dead = is_dead(n, l->new.listed_ns);
 		return 0;
 	}
 	*n = (struct gc_node){ .modified_ns = modified_ns };
@@ -146,7 +165,7 @@ static int node_listed(void *arg, const char *name, uint64_t size UNUSED, int64_
 
 int gc_list_nodes(struct gc *g, const char *run, struct stow_err *err)
 {
-	struct listing l = { .run = run, .old = g->fleet };
+	struct listing l = { .run = run, .old = g->fleet, .new.listed_ns = g->now_ns };
 	int rc = g->behind->note_scan(g->o->bucket, NOTE_NODES, node_listed, &l, err);
 
 	free(g->fleet.v);
@@ -164,7 +183,7 @@ int gc_read_node(struct gc *g, struct gc_node *n, void (*visit)(void *arg, uint6
 	    note_node_read(&text, &n->note, NULL, NULL, err) < 0)
 		return stow_wrap(err, "read %s", n->name);
 	n->read = true;
-	n->dead = g->now_ns - n->modified_ns > n->note.grace_ns;
+	n->dead = is_dead(n, g->now_ns);
 	if (n->dead || visit == NULL)
 		return 0;
 	return note_node_read(&text, &n->note, visit, arg, err) < 0 ? stow_wrap(err, "read %s", n->name) : 0;
@@ -188,17 +207,48 @@ int gc_read_run(struct gc *g, struct note_run *ret_r, struct stow_err *err)
 	return 0;
 }
 
+int gc_check_run(struct gc *g, const struct note_run *run, bool *ret_same, struct stow_err *err)
+{
+	struct note_run now;
+
+	if (gc_read_run(g, &now, err) < 0)
+		return -1;
+	*ret_same = strcmp(now.run, run->run) == 0;
+	return 0;
+}
+
+struct marks {
+	struct note_mark *v;
+	size_t n, cap;
+};
+
+static void take_mark(void *arg, const struct note_mark *m)
+{
+	struct marks *marks = arg;
+
+	if (marks->n == marks->cap) {
+		marks->cap = marks->cap ? 2 * marks->cap : 64;
+		marks->v = x_reallocarray(marks->v, marks->cap, sizeof(*marks->v));
+	}
+	marks->v[marks->n++] = *m;
+}
+
 int gc_read_marks(struct gc *g, const char *run, struct note_mark **ret_v, size_t *ret_n,
 		  struct stow_err *err)
 {
 	CLEANUP(buf_free) struct buf text = { 0 };
 	char name[NOTE_NAME_SIZE];
+	struct marks marks = { 0 };
 
 	note_name(name, NOTE_MARKS, run);
 	buf_init(&text, NOTE_LIMIT);
 	if (g->behind->note_get(g->o->bucket, name, &text, err) < 0 ||
-	    note_marks_read(&text, run, ret_v, ret_n, err) < 0)
+	    note_marks_read(&text, run, take_mark, &marks, err) < 0) {
+		free(marks.v);
 		return stow_wrap(err, "read %s", name);
+	}
+	*ret_v = marks.v;
+	*ret_n = marks.n;
 	return 0;
 }
 
@@ -271,16 +321,47 @@ int gc_make_run(struct gc *g, const struct note_mark *v, size_t n, struct stow_e
 	return -1;
 }
 
-int gc_make_sweep(struct gc *g, const struct note_run *run, struct stow_err *err)
+/* A note that says no more than its name does. */
+static int put_sign(struct gc *g, const char *name, const struct note_run *run, struct stow_err *err)
 {
 	CLEANUP(buf_free) struct buf text = { 0 };
-	char name[NOTE_NAME_SIZE];
 
 	buf_init(&text, NOTE_SMALL_LIMIT);
-	note_name(name, NOTE_SWEEP, run->run);
 	if (note_run_write(&text, run, err) < 0)
 		return -1;
 	return put_text(g, name, &text, 0, err);
+}
+
+int gc_make_sweep(struct gc *g, const struct note_run *run, struct stow_err *err)
+{
+	char name[NOTE_NAME_SIZE];
+
+	note_name(name, NOTE_SWEEP, run->run);
+	return put_sign(g, name, run, err);
+}
+
+static void work_name(char ret_name[NOTE_NAME_SIZE], const struct note_run *run, const char *id)
+{
+	char both[2 * NOTE_RUN_MAX];
+
+	(void)snprintf(both, sizeof(both), "%s-%s", run->run, id);
+	note_name(ret_name, NOTE_WORK, both);
+}
+
+int gc_make_work(struct gc *g, const struct note_run *run, const char *id, struct stow_err *err)
+{
+	char name[NOTE_NAME_SIZE];
+
+	work_name(name, run, id);
+	return put_sign(g, name, run, err);
+}
+
+int gc_remove_work(struct gc *g, const struct note_run *run, const char *id, struct stow_err *err)
+{
+	char name[NOTE_NAME_SIZE];
+
+	work_name(name, run, id);
+	return remove_note(g, name, err);
 }
 
 /* In this order: while gc/run is there, so is all that belongs to it. */
@@ -315,6 +396,12 @@ static int leftover_listed(void *arg, const char *name, uint64_t size UNUSED, in
 	return 0;
 }
 
+/* `name` is that of a note of a run, behind its prefix: how the run is called, and perhaps more. */
+static bool is_of_run(const char *name, const struct note_run *run)
+{
+	return *run->run != '\0' && strncmp(name, run->run, strlen(run->run)) == 0;
+}
+
 static int tidy_runs(struct gc *g, const char *prefix, struct stow_err *err)
 {
 	int64_t age = g->o->leftover_ns > 0 ? g->o->leftover_ns : LEFTOVER_NS;
@@ -325,7 +412,7 @@ static int tidy_runs(struct gc *g, const char *prefix, struct stow_err *err)
 	if (rc == 0)
 		rc = gc_read_run(g, &run, err);
 	for (size_t i = 0; rc == 0 && i < l.n; i++)
-		if (strcmp(l.names[i] + strlen(prefix), run.run) != 0)
+		if (!is_of_run(l.names[i] + strlen(prefix), &run))
 			rc = remove_note(g, l.names[i], err);
 	free(l.names);
 	return rc;
@@ -358,7 +445,7 @@ int gc_tidy(struct gc *g, struct stow_err *err)
 		if (same)
 			gc_say(g, "node %s was not heard of for its grace: forgotten", text);
 	}
-	if (tidy_runs(g, NOTE_MARKS, err) < 0)
+	if (tidy_runs(g, NOTE_MARKS, err) < 0 || tidy_runs(g, NOTE_SWEEP, err) < 0)
 		return -1;
-	return tidy_runs(g, NOTE_SWEEP, err);
+	return tidy_runs(g, NOTE_WORK, err);
 }

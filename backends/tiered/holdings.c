@@ -12,6 +12,11 @@ static const int64_t URGENT_NS = NSEC_PER_SEC;
 /* How long the end of the process waits for the last note. */
 static const int64_t LEAVE_NS = 2 * NSEC_PER_SEC;
 
+static int64_t least(int64_t x, int64_t y)
+{
+	return x < y ? x : y;
+}
+
 /* --- life --- */
 
 struct holdings *holdings_new(const struct holdings_options *o)
@@ -22,7 +27,7 @@ struct holdings *holdings_new(const struct holdings_options *o)
 	h->magic = HOLDINGS_MAGIC;
 	h->options = *o;
 	if (h->options.linger_ns == 0)
-		h->options.linger_ns = HOLDINGS_LINGER_NS;
+		h->options.linger_ns = least(HOLDINGS_LINGER_NS, o->grace_ns / 4);
 	lock_init(&h->lock, RANK_HOLDINGS);
 	lock_cond_init(&h->wake);
 	lock_cond_init(&h->settled);
@@ -95,6 +100,15 @@ void holdings_gone(struct holdings *h, const struct digest *d)
 		keyset_add(&h->gone, key);
 }
 
+void holdings_look_soon_locked(struct holdings *h)
+{
+	LOCK_ASSERT(&h->lock);
+	if (h->look_ns > 0)
+		return;
+	h->look_ns = least(h->options.interval_ns, URGENT_NS);
+	pthread_cond_signal(&h->wake);
+}
+
 static void hurry_locked(struct holdings *h)
 {
 	h->dirty = true;
@@ -136,7 +150,7 @@ bool holdings_refused(void *arg, const struct digest *d)
 {
 	struct holdings *h = arg;
 	uint64_t key = keyset_key(d);
-	bool refused, hopeful, full;
+	bool marked, hopeful, full;
 	LOCK_SCOPE(&h->lock);
 
 	CHECK_OBJ(h, HOLDINGS_MAGIC);
@@ -145,11 +159,13 @@ bool holdings_refused(void *arg, const struct digest *d)
 	full = keyset_count(&h->asked[0]) >= ASKED_MAX;
 	if (!full)
 		keyset_add(&h->asked[0], key);
-	refused = is_marked_locked(h, key, &hopeful) || full;
+	marked = is_marked_locked(h, key, &hopeful);
+	if (marked && !hopeful)
+		holdings_look_soon_locked(h);
 	/* To be told, so that it may be had; or so that those are forgotten that have got their rows. */
 	if (hopeful || keyset_count(&h->asked[0]) >= ASKED_MAX / 2)
 		hurry_locked(h);
-	return refused;
+	return marked || full;
 }
 
 bool holdings_await(struct holdings *h, int64_t until_mono_ns)
@@ -165,11 +181,6 @@ bool holdings_await(struct holdings *h, int64_t until_mono_ns)
 }
 
 /* --- the thread --- */
-
-static int64_t least(int64_t x, int64_t y)
-{
-	return x < y ? x : y;
-}
 
 /* Whether there were any. */
 static bool drop_lingering_locked(struct holdings *h)
@@ -215,40 +226,65 @@ static bool round_done(struct holdings *h)
 	return false;
 }
 
+/* When the thread has something to do, after a good round at `now`. */
+static int64_t next_round_locked(const struct holdings *h, int64_t now)
+{
+	int64_t at = now + h->options.interval_ns;
+
+	if (h->urgent)
+		at = least(at, now + least(h->options.interval_ns, URGENT_NS));
+	if (h->look_ns == 0)
+		return at;
+	for (const struct marks *m = h->marks; m != NULL; m = m->next)
+		at = least(at, m->until_mono_ns);
+	return least(at, now + h->look_ns);
+}
+
 static void wait_for_next_locked(struct holdings *h, bool good)
 {
-	int64_t now = clock_mono_ns();
-	int64_t at = now + (good ? h->options.interval_ns : least(h->options.interval_ns, RETRY_NS));
-	int64_t urgent_at = now + least(h->options.interval_ns, URGENT_NS);
+	int64_t now = clock_mono_ns(), until;
 
 	while (!h->stopping && !h->leaving) {
-		int64_t until = good && h->urgent ? least(at, urgent_at) : at;
-
+		until = good ? next_round_locked(h, now) : now + least(h->options.interval_ns, RETRY_NS);
 		if (clock_mono_ns() >= until)
 			return;
 		(void)lock_wait_until(&h->lock, &h->wake, until);
 	}
 }
 
+/* Who was refused is told that this may have changed; who waits for more asks again. Else it is looked for
+ * less often, so that a run of an hour costs some dozens of looks. */
+static void answer_locked(struct holdings *h, bool may_have_more)
+{
+	if (!may_have_more) {
+		h->look_ns = least(2 * h->look_ns, h->options.interval_ns);
+		return;
+	}
+	h->look_ns = 0;
+	if (h->options.returned == NULL)
+		return;
+	lock_release(&h->lock);
+	h->options.returned(h->options.arg);
+	lock_take(&h->lock);
+}
+
 static void *holdings_main(void *arg)
 {
 	struct holdings *h = arg;
 	struct stow_err err;
-	bool good = false, was_good, lifted, leaving;
+	bool good = false, was_good, lifted = false, leaving;
 
 	lock_take(&h->lock);
 	while (!h->stopping && !h->leaving) {
-		lifted = drop_lingering_locked(h);
+		lifted |= drop_lingering_locked(h);
 		lock_release(&h->lock);
 		was_good = good;
 		good = round_done(h);
 		lock_take(&h->lock);
 		h->ready |= good;
-		if (good && (!was_good || lifted) && h->options.returned != NULL) {
-			lock_release(&h->lock);
-			h->options.returned(h->options.arg);
-			lock_take(&h->lock);
-		}
+		lifted |= drop_lingering_locked(h);
+		answer_locked(h, good && (!was_good || lifted));
+		lifted &= !good;
 		atomic_store(&h->tried, true);
 		pthread_cond_broadcast(&h->settled);
 		wait_for_next_locked(h, good);

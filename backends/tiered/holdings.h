@@ -4,13 +4,14 @@
  * of a run of gc. The protocol that makes collecting safe, whoever adopts what at the same moment:
  *
  *   1. gc reads what all nodes hold, lists the objects, puts those that no living node holds, and that are
- *      older than its grace, into gc/marks-<run>, and makes gc/run, which names the run. There is one run at
- * a time, and its marks never change.
+ *      older than its grace, into gc/marks-<run>, and makes gc/run, which names the run. There is one run
+ *      at a time, and its marks never change.
  *   2. A node looks for gc/run at least every interval. Once it has read the marks, it neither adopts nor
  *      uploads what is marked; then it tells what it holds, with the run. What it tells then is whole, and
  *      all on which it comes to rely later is not marked. So it does not matter how old is what gc has read.
- *   3. When all living nodes have told that, gc makes gc/sweep-<run>, reads what they hold once more, removes
- *      what is marked and not held, then gc/run, and then the rest of its notes.
+ *   3. When all living nodes have told that, gc makes gc/sweep-<run>, and reads what they hold once more. It
+ *      makes gc/work-<run>-<id>, looks for gc/run again, removes what is marked and not held, and, when all
+ *      that is answered, its gc/work; then gc/run, and then the rest of its notes.
  *
  * Rules that make this hold:
  *   - What is asked for by holdings_refused() counts as held from that moment on, whatever the answer is,
@@ -21,8 +22,14 @@
  *     longer than an exchange or two.
  *   - A node that comes up tells first, and looks for gc/run afterwards; until then everything is refused. In
  *     this order gc either sees the node, or the node sees the run.
- *   - What was marked is refused for HOLDINGS_LINGER_NS more after gc/run has gone: another gc may be at work
- *     with the same marks. That one looks for gc/run again, much more often than that.
+ *   - When a node has seen that gc/run has gone, or is another one, it lists gc/work-<run>-*. Where there
+ *     is none, the marks are void at once: whoever makes such a note from now on looks for gc/run
+ *     afterwards, and removes nothing. Where there is one, another gc may be at work with the same marks,
+ *     or was killed, or has had an answer so late that a request of it may be on its way still: then what
+ *     was marked is refused until there is none, and for HOLDINGS_LINGER_NS at most. Who is at work looks
+ *     for gc/run much more often than that.
+ *   - Who was refused what is about to be removed need not wait for the interval: gc/run is looked for again
+ *     after a second, and after twice as long each time that it is there still.
  *   - A node that ends in good order says so; what it held counts, but nobody waits for it. One that was not
  *     heard of for its grace is dead: what it held does not count, and gc removes its note. A node that finds
  *     its note gone, or too old, has been taken for dead: it forgets what it knows to be behind, and looks
@@ -30,9 +37,9 @@
  *     node itself, and until it has told again, everything is refused.
  *
  * So a run may be killed anywhere and be carried on with by anybody. With one gc at a time all this needs no
- * assumption on time but those on dead nodes; with several, that none of them stands still for most of
- * a minute between looking for gc/run and removing an object. What was removed wrongly all the same, by
- * whomever, is found out by the queue's looking again (queue.h).
+ * assumption on time but those on dead nodes; with several, or one after another that was killed, that none
+ * of them needs most of a minute from looking for gc/run to the end of a removal. What was removed wrongly
+ * all the same, by whomever, is found out by the queue's looking again (queue.h).
  *
  * The note's name is the store's node id and a hash of the machine's, so that copies of a machine, with the
  * store in it, do not write each other's.
@@ -50,7 +57,9 @@ struct holdings;
 struct holdings_options {
 	struct tier *tier; /* the writable one */
 	int64_t interval_ns, grace_ns;
-	int64_t linger_ns; /* 0: HOLDINGS_LINGER_NS */
+	/* 0: HOLDINGS_LINGER_NS; or a quarter of the grace, since where that is short, nothing is believed to
+	 * stand still for as long. */
+	int64_t linger_ns;
 	/* The node was taken for dead. On the own thread, no lock held. */
 	void (*forgotten)(void *arg);
 	/* The marks of a run are respected from now on: what was seen behind before may soon be gone.

@@ -1,5 +1,5 @@
 /* holdings.c: what others call, and the thread. holdings_tell.c: the exchanges with the bucket, all on that
- * thread. */
+ * thread; holdings_run.c: of these, what it learns of a run. */
 #ifndef STOWAGE_BACKENDS_TIERED_HOLDINGS_INTERNAL_H
 #define STOWAGE_BACKENDS_TIERED_HOLDINGS_INTERNAL_H
 
@@ -38,8 +38,10 @@ struct holdings {
 	pthread_t thread;
 	atomic_bool tried; /* to find out whether there is a run, once; and how that ended: */
 	bool ready;
-	bool dirty;          /* what was told is not what is held */
-	bool urgent;         /* and somebody waits for it */
+	bool dirty;  /* what was told is not what is held */
+	bool urgent; /* and somebody waits for it */
+	/* Somebody waits for the end of a run: gc/run is looked for after this time. 0: at its interval. */
+	int64_t look_ns;
 	struct marks *marks; /* the newest first; all but the first are of runs that have ended */
 	/* What was asked for and had no row when it was last told: the younger half, and the older one. */
 	struct keyset asked[2];
@@ -60,11 +62,20 @@ struct holdings {
 
 /* The current run's, or NULL. */
 struct marks *holdings_run_locked(struct holdings *h);
+/* What is refused may be had when the run has ended: that is looked for soon. */
+void holdings_look_soon_locked(struct holdings *h);
 /* Whether so much of the grace has passed that others may soon take the node for dead. */
 bool holdings_is_late_locked(const struct holdings *h);
 
 /* One round of exchanges, whatever is due. */
 int holdings_round(struct holdings *h, struct stow_err *err) MUST_CHECK;
+/* Looks for a run: from when this returns, the marks of the one that is under way count, and those of ended
+ * ones do not where no gc can be at work with them. */
+int holdings_learn_run(struct holdings *h, struct stow_err *err) MUST_CHECK;
+/* As the slots of struct behind_ops; what comes of it is reported to the circuit. */
+int holdings_get_note(struct holdings *h, const char *name, struct buf *to, struct stow_err *err) MUST_CHECK;
+int holdings_scan_notes(struct holdings *h, const char *prefix, note_visit *visit, void *arg,
+			struct stow_err *err) MUST_CHECK;
 /* The last note. */
 int holdings_tell_end(struct holdings *h, struct stow_err *err) MUST_CHECK;
 /* Once, before the thread starts. */

@@ -69,9 +69,15 @@ static int reported(struct holdings *h, int rc, const struct stow_err *err)
 	return rc;
 }
 
-static int get_note(struct holdings *h, const char *name, struct buf *to, struct stow_err *err)
+int holdings_get_note(struct holdings *h, const char *name, struct buf *to, struct stow_err *err)
 {
 	return reported(h, behind(h)->note_get(h->options.tier->backend, name, to, err), err);
+}
+
+int holdings_scan_notes(struct holdings *h, const char *prefix, note_visit *visit, void *arg,
+			struct stow_err *err)
+{
+	return reported(h, behind(h)->note_scan(h->options.tier->backend, prefix, visit, arg, err), err);
 }
 
 struct own_note {
@@ -95,8 +101,7 @@ static int own_note_seen(void *arg, const char *name, uint64_t size UNUSED, int6
 static int find_own(struct holdings *h, struct own_note *ret_own, struct stow_err *err)
 {
 	*ret_own = (struct own_note){ .name = h->name };
-	return reported(
-		h, behind(h)->note_scan(h->options.tier->backend, h->name, own_note_seen, ret_own, err), err);
+	return holdings_scan_notes(h, h->name, own_note_seen, ret_own, err);
 }
 
 /* --- taken for dead --- */
@@ -149,108 +154,6 @@ static int look_at_own(struct holdings *h, struct stow_err *err)
 	lock_release(&h->lock);
 	if ((!own.found || late) && (h->registered || any))
 		forget(h);
-	return 0;
-}
-
-/* --- a run --- */
-
-/* *ret_run is "" where there is none. */
-static int read_run(struct holdings *h, char ret_run[NOTE_RUN_MAX], struct stow_err *err)
-{
-	CLEANUP(buf_free) struct buf text = { 0 };
-	struct note_run run = { 0 };
-
-	buf_init(&text, NOTE_SMALL_LIMIT);
-	if (get_note(h, NOTE_RUN, &text, err) < 0) {
-		if (err->code != STOW_NOT_FOUND)
-			return stow_wrap(err, "read " NOTE_RUN);
-	} else if (note_run_read(&text, &run, err) < 0) {
-		return stow_wrap(err, "read " NOTE_RUN);
-	}
-	memcpy(ret_run, run.run, sizeof(run.run));
-	return 0;
-}
-
-static int read_marks(struct holdings *h, const char *run, struct keyset *to, struct stow_err *err)
-{
-	CLEANUP(freep) struct note_mark *v = NULL;
-	CLEANUP(buf_free) struct buf text = { 0 };
-	char name[NOTE_NAME_SIZE];
-	size_t n;
-
-	note_name(name, NOTE_MARKS, run);
-	buf_init(&text, NOTE_LIMIT);
-	if (get_note(h, name, &text, err) < 0 || note_marks_read(&text, run, &v, &n, err) < 0)
-		return stow_wrap(err, "read %s", name);
-	for (size_t i = 0; i < n; i++)
-		keyset_add(to, keyset_key(&v[i].digest));
-	return 0;
-}
-
-/* The run that was under way has ended. */
-static void end_run_locked(struct holdings *h)
-{
-	struct marks *m = holdings_run_locked(h);
-
-	if (m == NULL)
-		return;
-	m->until_mono_ns = clock_mono_ns() + h->options.linger_ns;
-	h->dirty = true; /* what was told for its sake alone */
-}
-
-static bool is_known_run(struct holdings *h, const char *run)
-{
-	LOCK_SCOPE(&h->lock);
-	const struct marks *m = holdings_run_locked(h);
-
-	if (m == NULL)
-		return *run == '\0';
-	if (*run == '\0') {
-		end_run_locked(h);
-		return true;
-	}
-	return strcmp(m->run, run) == 0;
-}
-
-static size_t count_runs(struct holdings *h)
-{
-	LOCK_SCOPE(&h->lock);
-	size_t n = 0;
-
-	for (const struct marks *m = h->marks; m != NULL; m = m->next)
-		n++;
-	return n;
-}
-
-/* From when this returns, the marks of the run that is under way count. */
-static int learn_run(struct holdings *h, struct stow_err *err)
-{
-	char run[NOTE_RUN_MAX];
-	struct keyset marked = { 0 };
-	struct marks *m;
-
-	if (read_run(h, run, err) < 0)
-		return -1;
-	if (is_known_run(h, run))
-		return 0;
-	if (count_runs(h) >= LINGERING_MAX)
-		return stow_fail(err, STOW_RESOURCE_EXHAUSTED,
-				 "gc has run %d times of late: wait some minutes", LINGERING_MAX);
-	if (read_marks(h, run, &marked, err) < 0) {
-		keyset_free(&marked);
-		return -1;
-	}
-	m = x_calloc(1, sizeof(*m));
-	memcpy(m->run, run, sizeof(m->run));
-	m->marked = marked;
-	m->until_mono_ns = INT64_MAX;
-	lock_take(&h->lock);
-	end_run_locked(h);
-	m->next = h->marks;
-	h->marks = m;
-	lock_release(&h->lock);
-	if (h->options.marked != NULL)
-		h->options.marked(h->options.arg);
 	return 0;
 }
 
@@ -384,17 +287,19 @@ static int keep_told(struct holdings *h, const struct telling *t, struct stow_er
 		return 0;
 	note_name(name, NOTE_SWEEP, t->run);
 	buf_init(&text, NOTE_SMALL_LIMIT);
-	rc = get_note(h, name, &text, err);
+	rc = holdings_get_note(h, name, &text, err);
 	if (rc < 0 && err->code != STOW_NOT_FOUND)
 		return stow_wrap(err, "read %s", name);
 	lock_take(&h->lock);
 	run = holdings_run_locked(h);
 	assert(run != NULL && strcmp(run->run, t->run) == 0);
 	before = keyset_count(&run->kept);
-	if (rc == 0)
+	if (rc == 0) {
 		run->swept = true;
-	else if (!run->swept)
+		holdings_look_soon_locked(h); /* only the run's end helps whoever wants it */
+	} else if (!run->swept) {
 		keyset_add_all(&run->kept, &t->told, NULL);
+	}
 	more = keyset_count(&run->kept) > before;
 	lock_release(&h->lock);
 	if (more && h->options.returned != NULL)
@@ -456,7 +361,7 @@ static bool must_tell(struct holdings *h)
 /* Tells, if there is no note of this process; looks for a run; and tells, if there is something new. */
 static int tell_and_learn(struct holdings *h, bool *ret_due, struct stow_err *err)
 {
-	if ((!h->registered && tell(h, false, err) < 0) || learn_run(h, err) < 0)
+	if ((!h->registered && tell(h, false, err) < 0) || holdings_learn_run(h, err) < 0)
 		return -1;
 	*ret_due = must_tell(h);
 	return 0;

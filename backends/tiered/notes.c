@@ -288,13 +288,12 @@ static int read_mark(struct reader *r, struct note_mark *ret_m, struct stow_err 
 	return 0;
 }
 
-int note_marks_read(const struct buf *from, const char *run, struct note_mark **ret_v, size_t *ret_n,
-		    struct stow_err *err)
+int note_marks_read(const struct buf *from, const char *run,
+		    void (*visit)(void *arg, const struct note_mark *m), void *arg, struct stow_err *err)
 {
 	struct reader r = { .from = from, .kind = KIND_MARKS };
-	CLEANUP(freep) struct note_mark *v = NULL;
+	struct note_mark mark;
 	char of[NOTE_RUN_MAX];
-	size_t n = 0, cap = 0;
 	int64_t time_ns;
 	int more;
 
@@ -304,18 +303,11 @@ int note_marks_read(const struct buf *from, const char *run, struct note_mark **
 	if (strcmp(of, run) != 0)
 		return damaged(&r, "it is of another run than its name says", err);
 	while ((more = read_item(&r, err)) > 0) {
-		if (n == NOTE_MARKS_LIMIT)
+		if (r.lines > NOTE_MARKS_LIMIT)
 			return damaged(&r, "it has too many lines", err);
-		if (n == cap) {
-			cap = cap ? 2 * cap : 64;
-			v = x_reallocarray(v, cap, sizeof(*v));
-		}
-		if (read_mark(&r, &v[n++], err) < 0)
+		if (read_mark(&r, &mark, err) < 0)
 			return -1;
+		visit(arg, &mark);
 	}
-	if (more < 0)
-		return -1;
-	*ret_v = TAKE(v);
-	*ret_n = n;
-	return 0;
+	return more;
 }

@@ -5,6 +5,7 @@
  *   gc/run              that there is a run     no lines
  *   gc/marks-<run>      what it is to remove    "<digest> <size>" a line
  *   gc/sweep-<run>      that it has begun to    no lines
+ *   gc/work-<run>-<id>  that somebody does      no lines
  *   gc/clock            nothing; it is there for its time of change
  *
  * Each is lines of text: its kind and version, fields ("time 1790000000000000000"), the lines of the table
@@ -18,18 +19,21 @@
 #include "content/behind.h"
 
 #define NOTE_NODES "nodes/"
-#define NOTE_RUN "gc/run"
-#define NOTE_MARKS "gc/marks-"
-#define NOTE_SWEEP "gc/sweep-"
-#define NOTE_CLOCK "gc/clock"
+#define NOTE_GC "gc/"
+#define NOTE_RUN NOTE_GC "run"
+#define NOTE_MARKS NOTE_GC "marks-"
+#define NOTE_SWEEP NOTE_GC "sweep-"
+#define NOTE_WORK NOTE_GC "work-"
+#define NOTE_CLOCK NOTE_GC "clock"
 
 enum {
 	NOTE_RUN_MAX = 32, /* a run's id and a NUL */
 	NOTE_NAME_SIZE = NOTE_NAME_MAX + 1,
-	NOTE_HOST_MAX = 65,       /* of a node, for people */
-	NOTE_MARKS_LIMIT = 65536, /* of a run */
-	NOTE_SMALL_LIMIT = 4096,  /* bytes of a note without lines */
-	NOTE_LIMIT = 128 << 20,   /* bytes of any: some 7 million keys */
+	NOTE_HOST_MAX = 65, /* of a node, for people */
+	/* Of a run. Each node reads them whole: some 24 MB. */
+	NOTE_MARKS_LIMIT = 1 << 18,
+	NOTE_SMALL_LIMIT = 4096, /* bytes of a note without lines */
+	NOTE_LIMIT = 128 << 20,  /* bytes of any: some 7 million keys */
 };
 
 /* A random name of a run: 16 hex digits. */
@@ -76,8 +80,9 @@ struct note_mark {
 };
 int note_marks_write(struct buf *to, const struct note_run *r, const struct note_mark *v, size_t n,
 		     struct stow_err *err) MUST_CHECK;
-/* They must be of the run `run`. *ret_v is to be freed. */
-int note_marks_read(const struct buf *from, const char *run, struct note_mark **ret_v, size_t *ret_n,
+/* They must be of the run `run`. Where it fails, some may have been visited. */
+int note_marks_read(const struct buf *from, const char *run,
+		    void (*visit)(void *arg, const struct note_mark *m), void *arg,
 		    struct stow_err *err) MUST_CHECK;
 
 #endif

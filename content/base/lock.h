@@ -14,6 +14,7 @@
 /* Outermost first. */
 enum lock_rank {
 	RANK_UPKEEP = 1, /* cmd/upkeep.c: its sleep */
+	RANK_GC,         /* backends/tiered/gc_remove.c: what is removed */
 	RANK_SERVER,     /* proto/rpc.c: whether the server has ended */
 	RANK_WATCHERS,   /* proto/service_health.c: who watches */
 	RANK_REFS,       /* content/refs.c: which refs are open */

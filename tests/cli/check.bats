@@ -61,7 +61,8 @@ advice() { jq -r --arg step "$1" '.steps[] | select(.step == $step) | .advice //
 @test "a good bucket" {
 	bucket
 	run -0 --separate-stderr stowage check
-	for step in credentials bucket clock region list put get "conditional put" multipart "conditional complete" abort delete; do
+	for step in credentials bucket clock region list put get "conditional put" multipart "conditional complete" abort delete \
+		"nodes list" "nodes put" "nodes get" "nodes delete" "gc list" "gc get"; do
 		[[ $output == *"ok      $step "* ]]
 	done
 	[[ $output == *configuration* && $output != *"$STRICT_SECRET_KEY"* ]]
@@ -85,6 +86,79 @@ advice() { jq -r --arg step "$1" '.steps[] | select(.step == $step) | .advice //
 		DeleteObject delete s3:DeleteObject
 		ListObjectsV2 list s3:ListBucket
 	EOT
+}
+
+@test "what a node needs of a fleet's notes" {
+	bucket
+	while read -r step action denied; do
+		step=${step/_/ }
+		settings "{\"deny\": [$denied]}"
+		run -1 --separate-stderr stowage check --format json
+		[ "$(result "$step")" = failed ]
+		[[ $(advice "$step") == *"$action for a/"* ]]
+		# Blobs have nothing to do with it.
+		[ "$(result put)$(result list)$(result delete)" = okokok ]
+	done <<-EOT
+		nodes_put s3:PutObject "PutObject a/nodes/"
+		nodes_list s3:ListBucket "ListObjectsV2 a/nodes/"
+		gc_get s3:GetObject "GetObject a/gc/", "HeadObject a/gc/"
+		gc_list s3:ListBucket "ListObjectsV2 a/gc/"
+	EOT
+	# A store that has its bucket alone needs none of it.
+	MODE=direct bucket
+	settings '{"deny": ["PutObject a/nodes/", "ListObjectsV2 a/gc/"]}'
+	run -0 --separate-stderr stowage check --format json
+	[ "$(result "nodes put")" = "" ]
+}
+
+@test "what only gc needs of a fleet's notes is noted, and what cannot be removed is no node" {
+	bucket
+	settings '{"deny": ["GetObject a/nodes/", "DeleteObject a/nodes/"]}'
+	run -0 --separate-stderr stowage check --format json
+	[ "$(result "nodes get")$(result "nodes delete")" = notenote ]
+	[[ $(advice "nodes get") == *gc*s3:GetObject* && $(advice "nodes delete") == *gc*s3:DeleteObject* ]]
+	run -0 --separate-stderr stowage check --format json
+	[ "$(curl --silent "$S3_CONTROL/objects" | jq -r '.objects[].key')" = a/nodes/.stowage-check ]
+	settings '{}'
+	run -1 --separate-stderr stowage gc
+	[[ $stderr == *"no living node"*"(0 are taken for gone)"* ]]
+}
+
+@test "a source that is a bucket" {
+	bucket
+	start_daemon
+	put one >/dev/null
+	run -0 stowage flush --timeout 20s
+	stop_daemon
+	curl --silent "$S3_CONTROL/objects" | jq -r '.objects[].key' | grep -q a/blobs/
+	{
+		printf '[[source]]\ntype = "s3"\nlayout = "stowage"\n[source.s3]\n'
+		sed -n '/^endpoint/,$p' "$dir/bucket.toml"
+	} >"$dir/source.toml"
+	where[1]=$dir/source.toml
+	# A key that may only read is enough.
+	settings '{"deny": ["PutObject", "DeleteObject", "CreateMultipartUpload"]}'
+	run -0 --separate-stderr stowage check --format json
+	for step in credentials bucket list clock region get; do [ "$(result "source[1] $step")" = ok ]; done
+	[ "$(result put)" = "" ]
+	while read -r operation step action; do
+		settings "{\"deny\": [\"$operation\"]}"
+		run -1 --separate-stderr stowage check --format json
+		[ "$(result "source[1] $step")" = failed ]
+		[[ $(advice "source[1] $step") == *"$action"* ]]
+	done <<-EOT
+		GetObject get s3:GetObject
+		ListObjectsV2 list s3:ListBucket
+	EOT
+	settings '{}'
+	# Another layout has its blobs elsewhere.
+	sed -i 's/^layout = .*/layout = "registry"/' "$dir/source.toml"
+	run -0 --separate-stderr stowage check --format json
+	[ "$(result "source[1] get")" = note ]
+	[[ $output == *a/docker/registry/v2/blobs/* && $(advice "source[1] get") == *layout* ]]
+	sed -i 's/^bucket = .*/bucket = "other"/' "$dir/source.toml"
+	run -1 --separate-stderr stowage check
+	[[ $output == *"FAILED  source[1] bucket "*NoSuchBucket*source.s3.bucket* ]]
 }
 
 @test "a server without conditions is noted" {

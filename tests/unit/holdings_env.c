@@ -270,6 +270,24 @@ struct gc_result gc_good(struct holders *f)
 	return r;
 }
 
+void check_tidy(struct holders *f)
+{
+	assert_int_equal(count_notes(f->bucket, "gc/"), 1);
+	assert_true(has_note(f->bucket, NOTE_CLOCK));
+}
+
+void check_tidy_in_the_end(struct holders *f)
+{
+	struct gc_options o = gc_defaults(f->bucket);
+	struct gc_result r;
+	struct stow_err err;
+
+	assert_false(has_note(f->bucket, NOTE_RUN));
+	o.leftover_ns = 1;
+	expect_ok(gc_run(&o, &r, &err), &err);
+	check_tidy(f);
+}
+
 int64_t wait_deadline(void)
 {
 	return clock_mono_ns() + 10 * NSEC_PER_SEC;

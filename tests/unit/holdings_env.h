@@ -62,6 +62,9 @@ unsigned count_notes(struct backend *bucket, const char *prefix);
 /* A gc that removes whatever is not held, whatever its age, and waits some seconds for the nodes. */
 struct gc_options gc_defaults(struct backend *bucket);
 struct gc_result gc_good(struct holders *f);
+/* No run is under way, and nothing is left of one; or the next gc removes it, when it is old. */
+void check_tidy(struct holders *f);
+void check_tidy_in_the_end(struct holders *f);
 
 /* Fails the test when that has not come about after some seconds. */
 #define wait_for(cond)                                                                                       \

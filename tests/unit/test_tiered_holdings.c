@@ -42,11 +42,16 @@ static void mark(const char *run, const struct digest *d)
 	put_note(f.bucket, NOTE_RUN, (const char *)text.p);
 }
 
-static void unmark(void)
+static void remove_note(const char *name)
 {
 	struct stow_err err;
 
-	expect_ok(f.bucket->ops->behind->note_remove(f.bucket, NOTE_RUN, &err), &err);
+	expect_ok(f.bucket->ops->behind->note_remove(f.bucket, name, &err), &err);
+}
+
+static void unmark(void)
+{
+	remove_note(NOTE_RUN);
 }
 
 static bool has_noted(int i, const char *run)
@@ -257,12 +262,14 @@ static void who_has_looked_or_was_refused_is_told(void **state UNUSED)
 	assert_int_equal(n->marked, 1);
 }
 
-static void what_was_marked_is_refused_for_a_while(void **state UNUSED)
+/* Another gc may have the same marks, and not have seen yet that its run has ended. */
+static void what_was_marked_is_refused_while_a_gc_is_at_work(void **state UNUSED)
 {
 	struct digest a = some_digest(DIGEST_SHA256, 1), b = some_digest(DIGEST_SHA256, 2);
 
 	f.node[0].options.linger_ns = 3600 * NSEC_PER_SEC;
 	holder_start(&f, 0);
+	put_note(f.bucket, NOTE_WORK RUN "-01", "at work");
 	mark(RUN, &a);
 	wait_for(has_noted(0, RUN));
 	unmark();
@@ -270,6 +277,38 @@ static void what_was_marked_is_refused_for_a_while(void **state UNUSED)
 	wait_for(has_noted(0, "00000000000000bb"));
 	assert_true(refused(0, &a));
 	assert_true(refused(0, &b));
+	remove_note(NOTE_WORK RUN "-01");
+	wait_for(!refused(0, &a));
+}
+
+static void a_killed_gc_hinders_nobody_for_ever(void **state UNUSED)
+{
+	struct digest a = some_digest(DIGEST_SHA256, 1);
+
+	f.node[0].options.linger_ns = 20 * NSEC_PER_MSEC;
+	holder_start(&f, 0);
+	put_note(f.bucket, NOTE_SWEEP RUN, "begun");
+	put_note(f.bucket, NOTE_WORK RUN "-01", "at work");
+	mark(RUN, &a);
+	wait_for(has_noted(0, RUN));
+	assert_true(refused(0, &a));
+	unmark();
+	wait_for(!refused(0, &a));
+}
+
+/* Its interval would be an hour. */
+static void who_was_refused_does_not_wait_for_the_interval(void **state UNUSED)
+{
+	struct digest a = some_digest(DIGEST_SHA256, 1);
+
+	f.node[0].options.interval_ns = 3600 * NSEC_PER_SEC;
+	put_note(f.bucket, NOTE_SWEEP RUN, "begun");
+	mark(RUN, &a);
+	holder_start(&f, 0);
+	assert_true(refused(0, &a));
+	unmark();
+	wait_for(f.node[0].returned == 2);
+	assert_false(refused(0, &a));
 }
 
 /* A run that nobody carries on with must not keep the fleet from what it has marked. */
@@ -450,7 +489,9 @@ int main(void)
 		CASE(who_may_not_write_for_a_while_goes_on),
 		CASE(what_is_marked_is_refused),
 		CASE(who_has_looked_or_was_refused_is_told),
-		CASE(what_was_marked_is_refused_for_a_while),
+		CASE(what_was_marked_is_refused_while_a_gc_is_at_work),
+		CASE(a_killed_gc_hinders_nobody_for_ever),
+		CASE(who_was_refused_does_not_wait_for_the_interval),
 		CASE(what_is_marked_can_be_had_before_it_is_removed),
 		CASE(what_was_had_so_is_told_while_the_run_lasts),
 		CASE(what_was_asked_for_is_told),

@@ -235,6 +235,19 @@ static void a_run_reads_as_it_was_written(void **state UNUSED)
 	}
 }
 
+struct marks_got {
+	struct note_mark v[8];
+	size_t n;
+};
+
+static void take_mark(void *arg, const struct note_mark *m)
+{
+	struct marks_got *got = arg;
+
+	assert_true(got->n < ARRAY_LEN(got->v));
+	got->v[got->n++] = *m;
+}
+
 static void marks_read_as_they_were_written(void **state UNUSED)
 {
 	struct note_run r = { .run = "ab", .time_ns = 7 };
@@ -242,22 +255,25 @@ static void marks_read_as_they_were_written(void **state UNUSED)
 		{ .digest = some_digest(DIGEST_SHA256, 1), .size = 0 },
 		{ .digest = some_digest(DIGEST_SHA512, 2), .size = UINT64_MAX },
 	};
-	CLEANUP(freep) struct note_mark *got = NULL;
 	CLEANUP(buf_free) struct buf b = { 0 };
+	struct marks_got got = { .n = 0 };
 	struct stow_err err;
-	size_t n;
 
 	buf_init(&b, NOTE_LIMIT);
 	expect_ok(note_marks_write(&b, &r, v, ARRAY_LEN(v), &err), &err);
-	expect_ok(note_marks_read(&b, "ab", &got, &n, &err), &err);
-	assert_int_equal(n, 2);
-	for (size_t i = 0; i < n; i++) {
-		assert_true(digest_equal(&got[i].digest, &v[i].digest));
-		assert_true(got[i].size == v[i].size);
+	expect_ok(note_marks_read(&b, "ab", take_mark, &got, &err), &err);
+	assert_int_equal(got.n, ARRAY_LEN(v));
+	for (size_t i = 0; i < got.n; i++) {
+		assert_true(digest_equal(&got.v[i].digest, &v[i].digest));
+		assert_true(got.v[i].size == v[i].size);
 	}
-	expect_fail(note_marks_read(&b, "cd", &got, &n, &err), &err, STOW_DATA_LOSS);
-	while (b.len-- > 0)
-		expect_fail(note_marks_read(&b, "ab", &got, &n, &err), &err, STOW_DATA_LOSS);
+	got.n = 0;
+	expect_fail(note_marks_read(&b, "cd", take_mark, &got, &err), &err, STOW_DATA_LOSS);
+	assert_int_equal(got.n, 0);
+	while (b.len-- > 0) {
+		got.n = 0;
+		expect_fail(note_marks_read(&b, "ab", take_mark, &got, &err), &err, STOW_DATA_LOSS);
+	}
 }
 
 static void what_are_no_marks_is_refused(void **state UNUSED)
@@ -273,11 +289,11 @@ static void what_are_no_marks_is_refused(void **state UNUSED)
 
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		CLEANUP(buf_free) struct buf b = text_of(bad[i]);
-		struct note_mark *got;
+		struct marks_got got = { .n = 0 };
 		struct stow_err err;
-		size_t n;
 
-		expect_fail(note_marks_read(&b, "ab", &got, &n, &err), &err, STOW_DATA_LOSS);
+		expect_fail(note_marks_read(&b, "ab", take_mark, &got, &err), &err, STOW_DATA_LOSS);
+		assert_int_equal(got.n, 0);
 	}
 }
 

@@ -216,12 +216,26 @@ func lookup(key, token string) (sigv4.Secret, bool) {
 	return sigv4.Secret{Key: c.SecretKey, Token: c.Token, Expires: c.Expires}, ok
 }
 
+// isDenied: by the name of the operation, or that and how the key, or a listing's prefix, begins.
+func (r *request) isDenied() bool {
+	key := r.key
+	if key == "" {
+		key = r.query.Get("prefix")
+	}
+	for _, deny := range r.set.Deny {
+		if op, below, _ := strings.Cut(deny, " "); op == r.op && strings.HasPrefix(key, below) {
+			return true
+		}
+	}
+	return false
+}
+
 // authorize: what the settings forbid, and who pays.
 func (r *request) authorize() *sigv4.Fault {
 	switch {
 	case contains(r.set.Missing, r.op):
 		return notImplemented("%s", r.op)
-	case contains(r.set.Deny, r.op):
+	case r.isDenied():
 		return denied("%s on %s", r.op, r.bucket)
 	}
 	if owner := r.Header.Get("X-Amz-Expected-Bucket-Owner"); owner != "" && owner != r.set.Owner {

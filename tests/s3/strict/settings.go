@@ -3,7 +3,8 @@ package strict
 // Settings are what tests change while the server runs, by the names of their JSON. Operations are named as in
 // the S3 API: PutObject, CreateMultipartUpload, ListObjectsV2 …
 type Settings struct {
-	// Deny answers these operations with 403 AccessDenied, Missing with 501 NotImplemented. Who may not list
+	// Deny answers these operations with 403 AccessDenied, Missing with 501 NotImplemented. "PutObject a/b/" denies
+	// what it names for keys (or a listing's prefix) that begin so, as a policy's Resource does. Who may not list
 	// (ListObjectsV2 denied) is not told either that a key does not exist: 403 instead of 404, as on S3.
 	Deny    []string `json:"deny"`
 	Missing []string `json:"missing"`

@@ -215,6 +215,12 @@ func TestBucketsThatRefuse(t *testing.T) {
 	c.do("PUT", "/layers/x", "abc").want(t, 403, "AccessDenied")
 	c.do("GET", "/layers/x", "").want(t, 403, "AccessDenied") // may not list
 	c.do("POST", "/layers/x?uploads", "").want(t, 501, "NotImplemented")
+	c.settings(`{"deny": ["PutObject a/", "ListObjectsV2 a/"]}`)
+	c.do("PUT", "/layers/a/x", "abc").want(t, 403, "AccessDenied")
+	c.do("PUT", "/layers/b/x", "abc").want(t, 200, "")
+	c.do("GET", "/layers/b/y", "").want(t, 404, "NoSuchKey")
+	c.do("GET", "/layers?list-type=2&prefix=a%2Fb", "").want(t, 403, "AccessDenied")
+	c.do("GET", "/layers?list-type=2&prefix=b%2F", "").want(t, 200, "")
 	c.settings(`{"requester_pays": true, "owner": "444455556666"}`)
 	c.do("HEAD", "/layers", "").want(t, 403, "")
 	c.do("HEAD", "/layers", "", "x-amz-request-payer", "requester").want(t, 200, "").header(t, "X-Amz-Request-Charged", "requester")
