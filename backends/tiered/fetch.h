@@ -24,6 +24,9 @@
  * up again when their blob is wanted: the bytes that are there are hashed, not fetched. After a restart those
  * whose blob is in the node's view are wanted, and the others are removed.
  *
+ * The cache promises each fetch room for all of its blob before the first byte comes, until the blob is here
+ * or comes without being kept. A kept stage counts with the bytes that it has, and is the first to go.
+ *
  * Threads: any. */
 #ifndef STOWAGE_BACKENDS_TIERED_FETCH_H
 #define STOWAGE_BACKENDS_TIERED_FETCH_H
@@ -80,6 +83,8 @@ void fetch_prefetch(struct fetches *f, const struct digest *d);
 /* It is being removed: no stage of it is left when this returns, and nothing is published any more; readers
  * fail. Does not wait for the network. */
 void fetch_cancel(struct fetches *f, const struct digest *d);
+/* Of cache_options: stages that are kept, and those of fetches that are broken and have no reader. */
+uint64_t fetches_drop_kept(struct fetches *f, uint64_t goal);
 /* Whether it is coming. Does not block. */
 bool fetch_is_coming(struct fetches *f, const struct digest *d);
 /* Fills in what is the fetches' in *st. */

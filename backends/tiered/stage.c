@@ -102,6 +102,13 @@ static int resume_sending(struct tiered *t, struct tiered_stage *ts, const struc
 
 /* --- life --- */
 
+/* Whether the disk was full, of bytes or of files, and what this node only keeps to have it near has made
+ * way: `size` bytes are to be written. */
+static bool made_room(struct tiered *t, uint64_t size, const struct stow_err *err)
+{
+	return err->code == STOW_RESOURCE_EXHAUSTED && cache_squeeze(t->cache, size);
+}
+
 static struct tiered_stage *stage_new(struct tiered *t, const char *name, const struct stage_hint *hint)
 {
 	struct tiered_stage *ts = x_calloc(1, sizeof(*ts));
@@ -148,7 +155,8 @@ int tiered_stage_create(struct backend *b, const char *name, const struct stage_
 	struct tiered *t = tiered_from(b);
 	struct tiered_stage *ts = stage_new(t, name, hint);
 
-	if (backend_stage_create(t->fast, name, hint, &ts->inner, err) < 0) {
+	if (backend_stage_create(t->fast, name, hint, &ts->inner, err) < 0 &&
+	    (!made_room(t, 0, err) || backend_stage_create(t->fast, name, hint, &ts->inner, err) < 0)) {
 		FREE_OBJ(ts);
 		return -1;
 	}
@@ -192,14 +200,6 @@ void tiered_stage_close(struct stage *st)
 }
 
 /* --- bytes --- */
-
-/* Whether the disk was full, and what this node only keeps to have it near has made way. */
-static bool made_room(struct tiered *t, uint64_t size, const struct stow_err *err)
-{
-	struct stow_err ignored;
-
-	return err->code == STOW_RESOURCE_EXHAUSTED && cache_make_room(t->cache, size, &ignored) == 0;
-}
 
 int tiered_stage_write(struct stage *st, const struct iovec *iov, int n, uint64_t off, struct stow_err *err)
 {

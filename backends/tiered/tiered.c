@@ -53,6 +53,13 @@ static int cache_evict(void *arg, const struct digest *d, struct stow_err *err)
 	return backend_remove(t->fast, d, err);
 }
 
+static uint64_t cache_drop_kept(void *arg, uint64_t goal)
+{
+	struct tiered *t = arg;
+
+	return fetches_drop_kept(t->fetches, goal);
+}
+
 /* What got behind may be evicted from now on. */
 static void queue_done(void *arg, const struct digest *d UNUSED)
 {
@@ -388,6 +395,7 @@ static void make_parts(struct tiered *t, const struct tiered_options *o)
 		.min_free = o->min_free,
 		.keep = cache_keep,
 		.evict = cache_evict,
+		.drop_kept = cache_drop_kept,
 		.arg = t,
 	});
 	t->fetches = fetches_new(&(struct fetches_options){

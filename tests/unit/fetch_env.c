@@ -60,6 +60,11 @@ static bool keep_all(void *arg UNUSED, const struct digest *d UNUSED)
 	return true;
 }
 
+static uint64_t drop_kept(void *arg UNUSED, uint64_t goal)
+{
+	return fetches_drop_kept(env.fetches, goal);
+}
+
 static void begin(uint64_t max_size, unsigned prefetch)
 {
 	struct cache_options c = {
@@ -67,6 +72,7 @@ static void begin(uint64_t max_size, unsigned prefetch)
 		.max_size.bytes = max_size,
 		.keep = keep_all,
 		.evict = never_evict,
+		.drop_kept = drop_kept,
 	};
 	struct fetches_options o = { .fast = env.fast, .tiers = &env.tiers, .prefetch = prefetch };
 

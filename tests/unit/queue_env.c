@@ -41,10 +41,10 @@ void lookup_mark_good(struct lookup *l UNUSED, const struct digest *d UNUSED, si
 	atomic_store(&parts.bad, false);
 }
 
-int cache_make_room(struct cache *c UNUSED, uint64_t size UNUSED, struct stow_err *err)
+bool cache_squeeze(struct cache *c UNUSED, uint64_t size UNUSED)
 {
 	atomic_fetch_add(&parts.rooms, 1);
-	return atomic_load(&parts.no_room) ? stow_fail(err, STOW_RESOURCE_EXHAUSTED, "no room") : 0;
+	return !atomic_load(&parts.no_room);
 }
 
 void cache_added(struct cache *c UNUSED, uint64_t size)

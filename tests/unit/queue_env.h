@@ -14,11 +14,11 @@
 struct parts {
 	atomic_bool bad;      /* lookup_is_bad() of behind[0] */
 	atomic_bool known;    /* lookup_known(): behind[0] has everything */
-	atomic_bool no_room;  /* cache_make_room() fails */
+	atomic_bool no_room;  /* cache_squeeze(): nothing goes */
 	atomic_int notes;     /* lookup_note() */
 	atomic_int forgotten; /* lookup_forget() */
 	atomic_int made_good; /* lookup_mark_good() */
-	atomic_int rooms;     /* cache_make_room() */
+	atomic_int rooms;     /* cache_squeeze() */
 	atomic_ullong cached; /* cache_added(): the sum */
 };
 extern struct parts parts;
