@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 struct parts parts;
+struct told told;
 
 /* --- stand-ins --- */
 
@@ -93,6 +94,38 @@ void queue_env_make(struct queue_env *e)
 	make_tiers(e);
 }
 
+static void on_done(void *arg UNUSED, const struct digest *d)
+{
+	int i = atomic_fetch_add(&told.next, 1);
+
+	if (i < 8)
+		told.done[i] = *d;
+	atomic_fetch_add(&told.n_done, 1);
+}
+
+static void on_lost(void *arg, const struct digest *d)
+{
+	struct queue_env *e = arg;
+	struct stow_err err;
+
+	thread_check(meta_blob_delete(e->meta, d, &err) == 0);
+	atomic_fetch_add(&told.n_lost, 1);
+}
+
+static bool on_refused(void *arg UNUSED, const struct digest *d UNUSED)
+{
+	return atomic_load(&told.refuse);
+}
+
+void queue_env_listen(struct queue_env *e)
+{
+	memset(&told, 0, sizeof(told));
+	e->options.done = on_done;
+	e->options.lost = on_lost;
+	e->options.refused = on_refused;
+	e->options.arg = e;
+}
+
 void queue_env_queue(struct queue_env *e)
 {
 	assert_null(e->queue);
@@ -148,6 +181,17 @@ struct digest queue_env_blob(struct queue_env *e, size_t n, unsigned seed, int64
 	return queue_env_row(e, n, seed, created_ns);
 }
 
+struct digest queue_env_commit(struct queue_env *e, size_t n, unsigned seed, struct sending *s)
+{
+	struct digest d = blob_digest(DIGEST_SHA256, n, seed);
+
+	put_blob(e->fast, &d, n, seed);
+	queue_offer(e->queue, &d, n, s);
+	queue_env_row(e, n, seed, 0);
+	queue_recorded(e->queue, &d);
+	return d;
+}
+
 bool queue_env_is_behind(struct queue_env *e, const struct digest *d)
 {
 	struct stow_err err;
@@ -193,4 +237,9 @@ void queue_env_fault(struct queue_env *e, enum fault_op op, int n, bool forever,
 	atomic_store(&e->behind_plan.forever, forever);
 	atomic_store(&e->behind_plan.code, code);
 	atomic_store(&e->behind_plan.after[op], n);
+}
+
+int64_t queue_env_soon(void)
+{
+	return clock_mono_ns() + 20 * NSEC_PER_SEC;
 }
