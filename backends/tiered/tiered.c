@@ -422,6 +422,7 @@ static void make_parts(struct tiered *t, const struct tiered_options *o)
 		.fast = o->fast,
 		.tiers = &t->tiers,
 		.lookup = t->lookup,
+		.claims = &t->claims,
 		.uploads = o->uploads,
 		.bandwidth = o->upload_bandwidth,
 		.recheck_every_ns = o->recheck_every_ns,

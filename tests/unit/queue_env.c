@@ -92,6 +92,7 @@ void queue_env_make(struct queue_env *e)
 	e->fast = make_faulty(&e->fast_plan);
 	e->behind = make_faulty(&e->behind_plan);
 	make_tiers(e);
+	claims_init(&e->claims);
 }
 
 static void on_done(void *arg UNUSED, const struct digest *d)
@@ -131,6 +132,7 @@ void queue_env_queue(struct queue_env *e)
 	assert_null(e->queue);
 	e->options.fast = e->fast;
 	e->options.tiers = &e->tiers;
+	e->options.claims = &e->claims;
 	e->queue = queue_new(&e->options);
 }
 
@@ -156,6 +158,7 @@ void queue_env_remove(struct queue_env *e)
 	if (e->queue != NULL)
 		queue_env_end(e);
 	tiers_free(&e->tiers);
+	claims_destroy(&e->claims);
 	backend_free(TAKE(e->fast));
 	meta_close(TAKE(e->meta));
 	temp_dir_remove(e->dir);

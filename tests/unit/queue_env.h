@@ -39,6 +39,7 @@ struct queue_env {
 	struct backend *behind; /* the tiers' */
 	struct tiers tiers;
 	struct meta *meta;
+	struct claims claims;
 	struct queue *queue;          /* NULL at the start */
 	struct queue_options options; /* of the next queue; one upload at once */
 	bool running;                 /* the tiers */
