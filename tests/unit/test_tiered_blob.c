@@ -203,6 +203,38 @@ static void an_open_blob_is_being_read(void **state)
 	assert_false(tiered_is_read(t, &d));
 }
 
+static const struct backend_ops *real; /* of `fast` */
+static bool was_read;
+
+static int open_and_look(struct backend *b, const struct digest *d, struct blob **ret_blob,
+			 struct stow_err *err)
+{
+	was_read = tiered_is_read(tiered_from(env.b), d);
+	return real->open(b, d, ret_blob, err);
+}
+
+/* So nobody evicts it between the opening of its file and that of the handle. */
+static void a_blob_is_read_before_it_is_open(void **state)
+{
+	struct digest d = blob_in_both(), none = some_digest(DIGEST_SHA256, 7);
+	struct backend_ops ops = *env.fast->ops;
+	struct stow_err err;
+	struct blob *blob;
+
+	(void)state;
+	real = env.fast->ops;
+	ops.open = open_and_look;
+	env.fast->ops = &ops;
+	blob = open_blob(&d);
+	assert_true(was_read);
+	blob_close(blob);
+	was_read = false;
+	expect_fail(backend_open(env.b, &none, &blob, &err), &err, STOW_NOT_FOUND);
+	assert_true(was_read);
+	assert_false(tiered_is_read(tiered_from(env.b), &none));
+	env.fast->ops = real;
+}
+
 /* --- at once --- */
 
 struct traffic {
@@ -248,13 +280,10 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(an_evicted_blob_is_read_from_behind),
-		TEST(a_blob_that_has_come_is_read_here),
-		TEST(unreadable_bytes_are_replaced),
-		TEST(the_only_bytes_are_kept_if_they_may_be_right),
-		TEST(a_handle_never_changes_its_size),
-		TEST(an_open_blob_is_being_read),
-		TEST(readers_beside_evictions),
+		TEST(an_evicted_blob_is_read_from_behind), TEST(a_blob_that_has_come_is_read_here),
+		TEST(unreadable_bytes_are_replaced),       TEST(the_only_bytes_are_kept_if_they_may_be_right),
+		TEST(a_handle_never_changes_its_size),     TEST(an_open_blob_is_being_read),
+		TEST(a_blob_is_read_before_it_is_open),    TEST(readers_beside_evictions),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
