@@ -116,7 +116,7 @@ static int fault_open(struct backend *b, const struct digest *d, struct blob **r
 	if (backend_open(f->inner, d, &inner, err) < 0)
 		return -1;
 	fb = x_calloc(1, sizeof(*fb));
-	fb->base = (struct blob){ .backend = b, .size = inner->size };
+	fb->base = (struct blob){ .backend = b, .size = inner->size, .version = inner->version };
 	fb->magic = FAULT_BLOB_MAGIC;
 	fb->inner = inner;
 	*ret_blob = &fb->base;

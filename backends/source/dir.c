@@ -109,6 +109,15 @@ static int source_stat(struct backend *b, const struct digest *d, struct blob_st
 	return 0;
 }
 
+/* A file that is written again has another time; one that is put in its place is another one. */
+static uint64_t version_of(const struct stat *sb)
+{
+	const uint64_t tag[] = { sb->st_dev, sb->st_ino, (uint64_t)sb->st_mtim.tv_sec,
+				 (uint64_t)sb->st_mtim.tv_nsec };
+
+	return blob_version(tag, sizeof(tag));
+}
+
 static int source_open(struct backend *b, const struct digest *d, struct blob **ret_blob,
 		       struct stow_err *err)
 {
@@ -126,7 +135,7 @@ static int source_open(struct backend *b, const struct digest *d, struct blob **
 	if (!S_ISREG(sb.st_mode))
 		return stow_fail(err, STOW_INTERNAL, "%s/%s: not a regular file", s->path, name);
 	blob = x_calloc(1, sizeof(*blob));
-	blob->base = (struct blob){ .backend = b, .size = (uint64_t)sb.st_size };
+	blob->base = (struct blob){ .backend = b, .size = (uint64_t)sb.st_size, .version = version_of(&sb) };
 	blob->magic = SOURCE_BLOB_MAGIC;
 	blob->digest = *d;
 	blob->fd = fd;

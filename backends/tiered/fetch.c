@@ -407,7 +407,8 @@ void fetch_close(struct fetch_reader *r)
 	FREE_OBJ(r);
 	lock_take(&fs->lock);
 	fs->open--;
-	f->readers--;
+	if (--f->readers == 0)
+		f->direct = false; /* whoever comes has none of these bytes */
 	fetch_settle_locked(f);
 	fetch_unuse_locked(f);
 	pthread_cond_signal(&fs->work); /* it is another one's turn, maybe */

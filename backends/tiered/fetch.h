@@ -3,7 +3,8 @@
  * One fetch for a digest, for any number of readers: it reads the blob behind in order, hashes it, and writes
  * it to a stage of `fast`, from which the readers are served as the bytes arrive. Who reads far ahead of it
  * is served from behind directly. The last FETCH_HELD bytes are given to a reader only when the whole has
- * been proven by its hash, so nobody has read a wrong blob to its end.
+ * been proven by its hash, so nobody has read a wrong blob to its end. What that proves are the bytes of one
+ * object: where they come from another one in the midst, who was served from the first directly begins again.
  *
  *   state      entered by             readers get                                next
  *   WANTED     fetch_open, _prefetch  wait: who has it is being found out        COMING GOOD FAILED BROKEN

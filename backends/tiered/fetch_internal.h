@@ -54,11 +54,13 @@ struct fetch {
 	bool opened;         /* size is known */
 	bool streamed;       /* no stage any more */
 	bool proven;         /* ... and the hash of what is behind is right */
-	bool mixed;          /* the bytes come from several storages, or in part from an earlier process */
+	bool mixed;          /* the bytes come from several origins, or in part from an earlier process */
+	bool direct;         /* a reader has bytes that did not go through the stage */
 	uint64_t size;
 	uint64_t have;          /* bytes in the stage */
 	uint64_t done;          /* of these hashed; while STREAMED: hashed as they passed */
-	size_t at;              /* the storage of the last source */
+	size_t at;              /* the last source's origin: its storage, */
+	uint64_t version;       /* and which of the objects that have had the name (struct blob) */
 	struct held *source;    /* NULL: to be opened */
 	struct held *stage;     /* NULL: none yet, or none any more */
 	struct cache_room room; /* the stage's; while `staging` its thread's */
@@ -141,7 +143,10 @@ struct held *held_new(void);
 /* The blob at a storage that has it. NULL: *err says why, NOT_FOUND or DATA_LOSS where all have answered,
  * UNAVAILABLE where one could not be asked. */
 struct held *fetch_open_behind(const struct fetch *f, struct stow_err *err);
-/* Reads `n` bytes at `off`, fewer only by failing, and tells the circuit how that went. */
+/* Whether it gives the same bytes as the fetch's last source. */
+bool fetch_is_same_origin(const struct fetch *f, const struct held *source);
+/* Reads `n` bytes at `off`, fewer only by failing, and tells the circuit how that went. All that one source
+ * gives is of one object: ABORTED where that has been replaced. */
 int fetch_from_behind(struct fetches *fs, struct held *source, void *to, size_t n, uint64_t off,
 		      unsigned flags, struct stow_err *err) MUST_CHECK;
 

@@ -70,16 +70,19 @@ static struct fetch *next_locked(struct fetches *fs, int64_t *ret_wake_ns)
 /* One behind has the blob. */
 static void take_source_locked(struct fetch *f, struct held *h)
 {
-	if (f->streamed && f->at != h->at) {
+	bool same = fetch_is_same_origin(f, h);
+
+	if (!same && (f->direct || (f->streamed && f->done > 0))) {
 		struct stow_err err;
 
-		/* What its hash says of the first storage it does not say of this one. */
-		(void)stow_fail(&err, STOW_UNAVAILABLE, "it comes from another storage now");
-		fetch_end_locked(f, FETCH_FAILED, &err, false);
+		/* Readers have bytes of the first one, of which the hash of this one's says nothing. */
+		(void)stow_fail(&err, STOW_UNAVAILABLE, "it comes from another object now");
+		fetch_end_locked(f, FETCH_FAILED, &err, true);
 		return;
 	}
-	f->mixed = f->mixed || (f->done > 0 && f->at != h->at);
+	f->mixed = f->mixed || (f->done > 0 && !same);
 	f->at = h->at;
+	f->version = h->blob->version;
 	f->state = f->streamed ? FETCH_STREAMED : FETCH_COMING;
 	h->users++;
 	f->source = h;
