@@ -128,7 +128,7 @@ static int fault_open(struct backend *b, const struct digest *d, unsigned flags,
 	if (backend_open(f->inner, d, flags, &inner, err) < 0)
 		return -1;
 	fb = x_calloc(1, sizeof(*fb));
-	fb->base = (struct blob){ .backend = b, .size = inner->size };
+	fb->base = (struct blob){ .backend = b, .size = inner->size, .version = inner->version };
 	fb->magic = FAULT_BLOB_MAGIC;
 	fb->inner = inner;
 	*ret_blob = &fb->base;

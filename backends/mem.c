@@ -83,6 +83,7 @@ void mem_add_blob_locked(struct mem *m, const struct digest *d, struct bytes *by
 	(*at)->digest = *d;
 	(*at)->bytes = bytes_ref(bytes);
 	(*at)->modified_ns = (*at)->used_ns = clock_wall_ns();
+	(*at)->version = ++m->store->versions;
 }
 
 static struct entry **stage_find_locked(struct mem *m, const char *name)
@@ -171,7 +172,7 @@ static int mem_open(struct backend *b, const struct digest *d, unsigned flags UN
 	if (e == NULL)
 		return fail_no_blob(d, err);
 	mb = x_calloc(1, sizeof(*mb));
-	mb->base = (struct blob){ .backend = b, .size = e->bytes->len };
+	mb->base = (struct blob){ .backend = b, .size = e->bytes->len, .version = e->version };
 	mb->magic = MEM_BLOB_MAGIC;
 	mb->bytes = bytes_ref(e->bytes);
 	*ret_blob = &mb->base;

@@ -28,7 +28,8 @@ struct entry { /* a finished blob, or a stage that is open or kept */
 	struct digest digest;
 	char name[STAGE_NAME_LEN + 1];
 	struct bytes *bytes;
-	int64_t modified_ns, used_ns; /* of a blob */
+	int64_t modified_ns, used_ns; /* of a blob, as is the next */
+	uint64_t version;
 };
 
 struct note;
@@ -39,6 +40,7 @@ struct mem_store {
 	atomic_uint refs; /* backends */
 	struct lock lock; /* for all tables, those of the backends too */
 	struct entry *blobs[MEM_BUCKETS];
+	uint64_t versions;  /* given so far */
 	struct note *notes; /* in the order of their names */
 };
 struct mem {

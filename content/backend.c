@@ -127,7 +127,7 @@ int blob_pread(struct blob *blob, void *to, size_t n, uint64_t off, unsigned fla
 	       struct stow_err *err)
 {
 	assert(to != NULL || n == 0);
-	assert((flags & ~(unsigned)(BACKEND_READ_NOWAIT | BACKEND_READ_NEAR)) == 0);
+	assert((flags & ~(unsigned)(BACKEND_READ_NOWAIT | BACKEND_READ_NEAR | BACKEND_READ_SAME)) == 0);
 	assert(ret_n != NULL && err != NULL);
 	if (blob->backend->ops->pread(blob, to, n, off, flags, ret_n, err) < 0)
 		return -1;
@@ -144,6 +144,17 @@ void blob_close(struct blob *blob)
 void blob_closep(struct blob **blob)
 {
 	blob_close(*blob);
+}
+
+/* FNV-1a. */
+uint64_t blob_version(const void *tag, size_t n)
+{
+	const uint8_t *p = tag;
+	uint64_t version = UINT64_C(0xcbf29ce484222325);
+
+	for (size_t i = 0; i < n; i++)
+		version = (version ^ p[i]) * UINT64_C(0x100000001b3);
+	return version + (version == 0);
 }
 
 int stage_write(struct stage *st, const struct iovec *iov, int n, uint64_t off, struct stow_err *err)

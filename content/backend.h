@@ -20,8 +20,8 @@
  *
  * Errors: as content/base/err.h. NOT_FOUND, ALREADY_EXISTS, RESOURCE_EXHAUSTED (no space) and
  * DATA_LOSS (bytes that cannot be right) have the meaning that they have on the wire; UNAVAILABLE
- * is a storage that cannot be reached now, PERMISSION_DENIED one that refuses us; everything else is
- * INTERNAL. */
+ * is a storage that cannot be reached now, PERMISSION_DENIED one that refuses us; ABORTED is said by reads
+ * with BACKEND_READ_SAME alone; everything else is INTERNAL. */
 #ifndef STOWAGE_CONTENT_BACKEND_H
 #define STOWAGE_CONTENT_BACKEND_H
 
@@ -70,6 +70,8 @@ typedef int backend_stage_visit(void *arg, const char *name, struct stow_err *er
 enum backend_read_flags {
 	BACKEND_READ_NOWAIT = 1, /* for nothing: neither disk nor network; not for opening */
 	BACKEND_READ_NEAR = 2,   /* for this machine's disk, and not for the network */
+	BACKEND_READ_SAME =
+		4, /* only of the version that was opened: else ABORTED, see `remote`; not for opening */
 };
 
 /* What of a backend may wait for another machine, and is therefore no work for threads that are few, and that
@@ -195,8 +197,9 @@ struct backend_ops {
 struct backend {
 	const struct backend_ops *ops;
 	/* Its blobs are on another machine, and others may change them. So nobody goes through all of them
-	 * unless a person asks for that; and a handle whose blob has been removed may answer NOT_FOUND
-	 * (other bytes it never gives). */
+	 * unless a person asks for that; and a handle whose blob has been removed may answer NOT_FOUND. One
+	 * whose blob has been put there anew goes on with that, since a name stands for the same bytes; who
+	 * reads bytes that nothing has proven yet says BACKEND_READ_SAME. */
 	bool remote;
 	/* Its blobs are here, or in a storage behind it, or both. The store's table of what is known to be
 	 * behind (meta.h) belongs to it: what is listed there may be without bytes here, and what is not
@@ -209,6 +212,9 @@ struct backend {
 struct blob {
 	struct backend *backend;
 	uint64_t size; /* set by open, fixed for the handle's life */
+	/* Set by open: what was opened is known by it. Two handles on one blob that have the same version,
+	 * not 0, give the same bytes, as far as they are read with BACKEND_READ_SAME. 0: nobody knows. */
+	uint64_t version;
 };
 struct stage {
 	struct backend *backend;
@@ -242,6 +248,8 @@ int blob_pread(struct blob *blob, void *to, size_t n, uint64_t off, unsigned fla
 	       struct stow_err *err) MUST_CHECK;
 void blob_close(struct blob *blob); /* NULL is a no-op */
 void blob_closep(struct blob **blob);
+/* A version, from what a storage says to tell an object from what was there before. */
+uint64_t blob_version(const void *tag, size_t n);
 
 int stage_write(struct stage *st, const struct iovec *iov, int n, uint64_t off,
 		struct stow_err *err) MUST_CHECK;

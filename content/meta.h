@@ -121,8 +121,11 @@ int meta_ingest_delete(struct meta *m, const char *ref, struct stow_err *err) MU
 /* The blob is behind, seen at `seen_ns`. NOT_FOUND if it has no row in `blobs`. A power loss may undo it:
  * then it is looked for again. */
 int meta_remote_put(struct meta *m, const struct digest *d, int64_t seen_ns, struct stow_err *err) MUST_CHECK;
-/* It is not there any more; not an error if that was known. */
-int meta_remote_drop(struct meta *m, const struct digest *d, struct stow_err *err) MUST_CHECK;
+/* What was known since `seen_ns` was looked for again: it is seen at `now_ns`, or (0) it is not there any
+ * more, durably. NOT_FOUND, and nothing changes, where `seen_ns` is not what is known: since the look began
+ * the blob was deleted, and perhaps committed or adopted anew, of which that look says nothing. */
+int meta_remote_renew(struct meta *m, const struct digest *d, int64_t seen_ns, int64_t now_ns,
+		      struct stow_err *err) MUST_CHECK;
 /* NOT_FOUND where the blob is pending, or has no row at all. *ret_seen_ns may be NULL. */
 int meta_remote_get(struct meta *m, const struct digest *d, int64_t *ret_seen_ns,
 		    struct stow_err *err) MUST_CHECK;

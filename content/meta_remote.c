@@ -63,7 +63,31 @@ struct remote_change {
 	struct change c;
 	const struct digest *digest;
 	int64_t seen_ns; /* 0: the row goes */
+	int64_t was_ns;  /* what it must say now; 0: whatever it says */
 };
+
+static int fail_unknown(const struct digest *d, struct stow_err *err)
+{
+	char text[DIGEST_STR_MAX];
+
+	digest_format(d, text);
+	return stow_fail(err, STOW_NOT_FOUND, "content %s: not known to be behind", text);
+}
+
+/* Whether the row says what the change is about. */
+static int check_remote(struct meta *m, MDB_txn *txn, MDB_val *key, struct remote_change *r)
+{
+	int64_t seen_ns;
+	MDB_val v;
+	int rc = mdb_get(txn, m->remote, key, &v);
+
+	if (rc == 0)
+		rc = seen_decode(&v, &seen_ns);
+	if (rc != MDB_NOTFOUND && (rc != 0 || seen_ns == r->was_ns))
+		return rc;
+	(void)fail_unknown(r->digest, &r->c.err);
+	return CHANGE_REFUSED;
+}
 
 static int apply_remote(struct meta *m, MDB_txn *txn, struct change *c)
 {
@@ -81,6 +105,10 @@ static int apply_remote(struct meta *m, MDB_txn *txn, struct change *c)
 		return rc;
 	if (blob_row_decode(r->digest, v.mv_data, v.mv_size, &info, &c->err) < 0)
 		return CHANGE_REFUSED;
+	if (r->was_ns != 0)
+		rc = check_remote(m, txn, &key, r);
+	if (rc != 0)
+		return rc;
 	return r->seen_ns ? meta_remote_add_row(m, txn, &key, r->seen_ns, info.size)
 			  : meta_remote_delete_row(m, txn, &key, info.size);
 }
@@ -97,20 +125,24 @@ int meta_remote_put(struct meta *m, const struct digest *d, int64_t seen_ns, str
 	return meta_change(m, &r.c, err);
 }
 
-int meta_remote_drop(struct meta *m, const struct digest *d, struct stow_err *err)
+int meta_remote_renew(struct meta *m, const struct digest *d, int64_t seen_ns, int64_t now_ns,
+		      struct stow_err *err)
 {
-	struct remote_change r = { .c.apply = apply_remote, .digest = d };
+	struct remote_change r = {
+		.c = { .apply = apply_remote, .may_be_undone = now_ns > 0 },
+		.digest = d,
+		.seen_ns = now_ns,
+		.was_ns = seen_ns,
+	};
 
-	if (meta_change(m, &r.c, err) == 0 || err->code == STOW_NOT_FOUND)
-		return 0;
-	return -1;
+	assert(seen_ns > 0 && now_ns >= 0);
+	return meta_change(m, &r.c, err);
 }
 
 int meta_remote_get(struct meta *m, const struct digest *d, int64_t *ret_seen_ns, struct stow_err *err)
 {
 	uint8_t bytes[DIGEST_ROW_KEY_MAX];
 	MDB_val key = meta_val(bytes, digest_to_key(d, bytes)), v;
-	char text[DIGEST_STR_MAX];
 	int64_t seen_ns;
 	MDB_txn *txn;
 	int rc;
@@ -122,10 +154,8 @@ int meta_remote_get(struct meta *m, const struct digest *d, int64_t *ret_seen_ns
 	if (rc == 0)
 		rc = seen_decode(&v, &seen_ns);
 	meta_read_end(m, txn);
-	if (rc == MDB_NOTFOUND) {
-		digest_format(d, text);
-		return stow_fail(err, STOW_NOT_FOUND, "content %s: not known to be behind", text);
-	}
+	if (rc == MDB_NOTFOUND)
+		return fail_unknown(d, err);
 	if (rc != 0)
 		return meta_fail(err, rc, "read remote");
 	if (ret_seen_ns)

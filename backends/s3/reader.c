@@ -503,7 +503,30 @@ static int object_reopen(struct object *o, uint64_t generation, struct stow_err 
 	return 0;
 }
 
-static int read_waiting(struct object *o, uint8_t *to, size_t n, uint64_t off, struct stow_err *err)
+/* Whether another reader of the handle has gone on with another version than the one that this one wants. */
+static bool is_other_locked(const struct object *o, unsigned flags)
+{
+	return (flags & BACKEND_READ_SAME) != 0 && o->generation > 0;
+}
+
+static int fail_changed(const struct object *o, struct stow_err *err)
+{
+	return stow_fail(err, STOW_ABORTED, "s3: %s has changed since it was opened", o->key);
+}
+
+/* A GET has failed: 0 if it is worth another one. */
+static int after_failure(struct object *o, uint64_t generation, unsigned flags, unsigned reopens,
+			 struct stow_err *err)
+{
+	if (err->code != STOW_FAILED_PRECONDITION)
+		return -1;
+	if ((flags & BACKEND_READ_SAME) != 0)
+		return fail_changed(o, err);
+	return reopens < REOPENS ? object_reopen(o, generation, err) : -1;
+}
+
+static int read_waiting(struct object *o, uint8_t *to, size_t n, uint64_t off, unsigned flags,
+			struct stow_err *err)
 {
 	struct reader *r = o->reader;
 	unsigned reopens = 0;
@@ -520,8 +543,7 @@ static int read_waiting(struct object *o, uint8_t *to, size_t n, uint64_t off, s
 			segment_unuse_locked(s);
 		}
 		lock_release(&r->lock);
-		if (s == NULL && (err->code != STOW_FAILED_PRECONDITION || reopens++ == REOPENS ||
-				  object_reopen(o, generation, err) < 0))
+		if (s == NULL && after_failure(o, generation, flags, reopens++, err) < 0)
 			return -1;
 		to += got;
 		off += got;
@@ -531,10 +553,13 @@ static int read_waiting(struct object *o, uint8_t *to, size_t n, uint64_t off, s
 }
 
 /* All of it from memory; it is used before anything can make it go. */
-static int read_now(struct object *o, uint8_t *to, size_t n, uint64_t off, struct stow_err *err)
+static int read_now(struct object *o, uint8_t *to, size_t n, uint64_t off, unsigned flags,
+		    struct stow_err *err)
 {
 	LOCK_SCOPE(&o->reader->lock);
 
+	if (is_other_locked(o, flags))
+		return fail_changed(o, err);
 	stream_advance_locked(o, off, n);
 	while (n > 0) {
 		uint64_t until;
@@ -553,12 +578,16 @@ static int read_now(struct object *o, uint8_t *to, size_t n, uint64_t off, struc
 
 int object_read(struct object *o, void *to, size_t n, uint64_t off, unsigned flags, struct stow_err *err)
 {
+	bool changed;
+
 	CHECK_OBJ(o, OBJECT_MAGIC);
 	assert(n > 0 && off < o->size && n <= o->size - off);
-	if (flags != 0)
-		return read_now(o, to, n, off, err);
+	if ((flags & (BACKEND_READ_NOWAIT | BACKEND_READ_NEAR)) != 0)
+		return read_now(o, to, n, off, flags, err);
 	lock_take(&o->reader->lock);
-	stream_advance_locked(o, off, n);
+	changed = is_other_locked(o, flags);
+	if (!changed)
+		stream_advance_locked(o, off, n);
 	lock_release(&o->reader->lock);
-	return read_waiting(o, to, n, off, err);
+	return changed ? fail_changed(o, err) : read_waiting(o, to, n, off, flags, err);
 }

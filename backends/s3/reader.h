@@ -31,7 +31,7 @@ void object_close(struct object *o);
 
 /* As pread of backend.h, for one byte at least, all of them within the object. An object that was written
  * anew meanwhile with the same size is the same, since its name says what its bytes are; NOT_FOUND once it is
- * gone, DATA_LOSS if it has another size. */
+ * gone, DATA_LOSS if it has another size. With BACKEND_READ_SAME it is another one: ABORTED. */
 int object_read(struct object *o, void *to, size_t n, uint64_t off, unsigned flags,
 		struct stow_err *err) MUST_CHECK;
 

@@ -139,6 +139,8 @@ static int s3_open(struct backend *b, const struct digest *d, unsigned flags, st
 		return -1;
 	sb = x_calloc(1, sizeof(*sb));
 	sb->base = (struct blob){ .backend = b, .size = o.size };
+	if (o.etag[0] != '\0')
+		sb->base.version = blob_version(o.etag, strlen(o.etag));
 	sb->magic = BLOB_MAGIC;
 	sb->object = object_open(s->reader, key, &o);
 	*ret_blob = &sb->base;
@@ -163,7 +165,7 @@ static int s3_pread(struct blob *blob, void *to, size_t n, uint64_t off, unsigne
 	else if (n > blob->size - off)
 		n = (size_t)(blob->size - off);
 	if (n > 0 && object_read(sb->object, to, n, off, flags, err) < 0)
-		return s3_fail(err);
+		return err->code == STOW_ABORTED && (flags & BACKEND_READ_SAME) != 0 ? -1 : s3_fail(err);
 	*ret_n = n;
 	return 0;
 }

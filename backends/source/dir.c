@@ -115,6 +115,15 @@ static int fail_far(struct stow_err *err)
 	return stow_fail(err, STOW_UNAVAILABLE, "not in memory");
 }
 
+/* A file that is written again has another time; one that is put in its place is another one. */
+static uint64_t version_of(const struct stat *sb)
+{
+	const uint64_t tag[] = { sb->st_dev, sb->st_ino, (uint64_t)sb->st_mtim.tv_sec,
+				 (uint64_t)sb->st_mtim.tv_nsec };
+
+	return blob_version(tag, sizeof(tag));
+}
+
 static int source_open(struct backend *b, const struct digest *d, unsigned flags, struct blob **ret_blob,
 		       struct stow_err *err)
 {
@@ -124,7 +133,7 @@ static int source_open(struct backend *b, const struct digest *d, unsigned flags
 	struct source_blob *blob;
 	struct stat sb;
 
-	if (flags != 0)
+	if ((flags & (BACKEND_READ_NOWAIT | BACKEND_READ_NEAR)) != 0)
 		return fail_far(err);
 	name_of(s, d, name);
 	/* O_NONBLOCK, so that a FIFO of that name cannot stop us; it means nothing for files. */
@@ -134,7 +143,7 @@ static int source_open(struct backend *b, const struct digest *d, unsigned flags
 	if (!S_ISREG(sb.st_mode))
 		return stow_fail(err, STOW_INTERNAL, "%s/%s: not a regular file", s->path, name);
 	blob = x_calloc(1, sizeof(*blob));
-	blob->base = (struct blob){ .backend = b, .size = (uint64_t)sb.st_size };
+	blob->base = (struct blob){ .backend = b, .size = (uint64_t)sb.st_size, .version = version_of(&sb) };
 	blob->magic = SOURCE_BLOB_MAGIC;
 	blob->digest = *d;
 	blob->fd = fd;
@@ -157,7 +166,7 @@ static int source_pread(struct blob *b, void *to, size_t n, uint64_t off, unsign
 	struct source_blob *blob = blob_from(b);
 	ssize_t r;
 
-	if (flags != 0)
+	if ((flags & (BACKEND_READ_NOWAIT | BACKEND_READ_NEAR)) != 0)
 		return fail_far(err);
 	if (off >= b->size)
 		n = 0;

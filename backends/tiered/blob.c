@@ -175,37 +175,24 @@ void tiered_give_up(struct tiered *t, const struct digest *d)
 		source_unref(s);
 }
 
-int tiered_open(struct backend *b, const struct digest *d, unsigned flags, struct blob **ret_blob,
-		struct stow_err *err)
+static struct tiered_blob *handle_new(struct tiered *t, const struct digest *d)
 {
-	struct tiered *t = tiered_from(b);
-	struct tiered_blob *tb;
-	struct source *s;
-	uint64_t size;
+	struct tiered_blob *tb = x_calloc(1, sizeof(*tb));
 
-	if (source_open(t, d, flags, &s, &size, err) < 0)
-		return -1;
-	if (s->fast != NULL)
-		backend_touch(t->fast, d);
-	tb = x_calloc(1, sizeof(*tb));
-	tb->base = (struct blob){ .backend = b, .size = size };
+	tb->base.backend = &t->base;
 	tb->magic = TIERED_BLOB_MAGIC;
 	tb->digest = *d;
 	tb->read_ns = tb->touched_ns = clock_mono_ns();
-	tb->source = s;
 	lock_init(&tb->lock, RANK_HANDLE);
-	lock_take(&t->lock);
+	LOCK_SCOPE(&t->lock);
 	tb->next = *bucket(t, d);
 	*bucket(t, d) = tb;
-	lock_release(&t->lock);
-	*ret_blob = &tb->base;
-	return 0;
+	return tb;
 }
 
-void tiered_close(struct blob *blob)
+static void handle_free(struct tiered *t, struct tiered_blob *tb)
 {
-	struct tiered *t = tiered_from(blob->backend);
-	struct tiered_blob *tb = tiered_blob_from(blob), **at;
+	struct tiered_blob **at;
 
 	lock_take(&t->lock);
 	at = bucket(t, &tb->digest);
@@ -216,6 +203,33 @@ void tiered_close(struct blob *blob)
 	source_unref(tb->source);
 	lock_destroy(&tb->lock);
 	FREE_OBJ(tb);
+}
+
+/* The handle is in the table before it has its source: else who evicts the blob in between would not see it,
+ * and it would hold bytes that nobody counts any more. */
+int tiered_open(struct backend *b, const struct digest *d, unsigned flags, struct blob **ret_blob,
+		struct stow_err *err)
+{
+	struct tiered *t = tiered_from(b);
+	struct tiered_blob *tb = handle_new(t, d);
+	struct source *s;
+
+	if (source_open(t, d, flags, &s, &tb->base.size, err) < 0) {
+		handle_free(t, tb);
+		return -1;
+	}
+	if (s->fast != NULL)
+		backend_touch(t->fast, d);
+	lock_take(&tb->lock);
+	tb->source = s;
+	lock_release(&tb->lock);
+	*ret_blob = &tb->base;
+	return 0;
+}
+
+void tiered_close(struct blob *blob)
+{
+	handle_free(tiered_from(blob->backend), tiered_blob_from(blob));
 }
 
 /* --- reading --- */

@@ -1,13 +1,10 @@
 #include "backends/tiered/cache.h"
 
+#include "backends/tiered/cache_internal.h"
 #include "content/base/clock.h"
-#include "content/base/lock.h"
 #include "content/base/log.h"
 #include "content/base/mem.h"
 #include "content/base/thread.h"
-#include "content/meta.h"
-
-#define CACHE_MAGIC 0x71e20004u
 
 /* Free space is looked at so often though nothing was added: others fill the same disk. */
 static const int64_t LOOK_EVERY_NS = 10 * NSEC_PER_SEC;
@@ -18,193 +15,102 @@ enum { REST_FACTOR = 10 };
 static const int64_t REST_MIN_NS = 50 * NSEC_PER_MSEC;
 static const int64_t REST_MAX_NS = 60 * NSEC_PER_SEC;
 
-struct candidate {
-	struct digest digest;
-	uint64_t size;
-	int64_t used_ns;
-};
-
-struct cache {
-	unsigned magic;
-	struct cache_options o;
-	struct meta *meta; /* from the start on */
-	pthread_t thread;
-	bool complained; /* the thread's: nothing could be removed, and that was logged */
-
-	struct lock lock; /* for what follows */
-	pthread_cond_t poked, rounded;
-	bool running, stopping;
-	bool resting;     /* a moment ago nothing was left that could be removed */
-	int64_t bytes;    /* of all blobs */
-	int64_t unlooked; /* that were added since the thread has looked */
-	int64_t wanted;   /* that others wait for room for */
-	uint64_t limit;   /* 0: none */
-	uint64_t slack;   /* what is removed beyond it, or for the free space beyond its floor */
-	uint64_t rounds;  /* that the thread has begun, and ended */
-	uint64_t rounds_done;
-	uint64_t evicted, evicted_bytes;
-};
-
 /* --- limits --- */
+
+/* What there is and what may be, in bytes. What cannot be found out about the disk is no limit. */
+struct limits {
+	uint64_t limit; /* 0: none */
+	uint64_t floor; /* 0: none */
+	uint64_t left;  /* on the disk */
+	uint64_t slack;
+};
 
 static uint64_t share_of(const struct tiered_share *s, uint64_t total)
 {
 	return s->percent > 0 ? total / 100 * s->percent : s->bytes;
 }
 
-/* How many bytes have to go so that `more` have room; 0: none. *ret_limit as cache_status() shows it,
- * *ret_slack as it is declared. What cannot be found out about the disk is no limit. */
-static uint64_t too_much(const struct cache *c, uint64_t bytes, uint64_t more, uint64_t *ret_limit,
-			 uint64_t *ret_slack)
+static struct limits limits_now(const struct cache *c)
 {
 	struct backend *fast = c->o.fast;
-	uint64_t left = 0, total = 0, over = 0, floor;
+	uint64_t total = 0;
+	struct limits l = { 0 };
 	struct stow_err err;
 
-	if (fast->ops->space == NULL || fast->ops->space(fast, &left, &total, &err) < 0)
-		left = total = 0;
-	*ret_limit = share_of(&c->o.max_size, total);
-	floor = total > 0 ? share_of(&c->o.min_free, total) : 0;
-	*ret_slack = (*ret_limit > 0 ? *ret_limit : floor) / 100 * CACHE_SLACK_PERCENT;
-	if (*ret_limit > 0 && bytes + more > *ret_limit)
-		over = bytes + more - *ret_limit;
-	if (floor > 0 && left < floor + more && floor + more - left > over)
-		over = floor + more - left;
-	return over;
+	if (fast->ops->space == NULL || fast->ops->space(fast, &l.left, &total, &err) < 0)
+		l.left = total = 0;
+	l.limit = share_of(&c->o.max_size, total);
+	l.floor = total > 0 ? share_of(&c->o.min_free, total) : 0;
+	l.slack = (l.limit > 0 ? l.limit : l.floor) / 100 * CACHE_SLACK_PERCENT;
+	return l;
 }
 
-/* --- one scan: the sum, and the blobs that were not used for longest --- */
-
-struct pick {
-	struct cache *c;
-	uint64_t sum;
-	struct candidate *v; /* a heap: the one that was used last is on top */
-	size_t n;
-	bool more; /* there were others that could go */
-};
-
-static void swap(struct candidate *x, struct candidate *y)
+/* No more than there can be: what a storage says of a blob's size may be nonsense. */
+static uint64_t sum(uint64_t a, uint64_t b)
 {
-	struct candidate t = *x;
-
-	*x = *y;
-	*y = t;
+	return a < UINT64_MAX - b ? a + b : UINT64_MAX;
 }
 
-static void heap_push(struct pick *p, const struct candidate *new)
+static uint64_t excess(uint64_t need, uint64_t have)
 {
-	size_t i = p->n++;
-
-	for (p->v[i] = *new; i > 0 && p->v[i].used_ns > p->v[(i - 1) / 2].used_ns; i = (i - 1) / 2)
-		swap(&p->v[i], &p->v[(i - 1) / 2]);
+	return need > have ? need - have : 0;
 }
 
-static void heap_replace_top(struct pick *p, const struct candidate *new)
+static uint64_t counted_locked(const struct cache *c)
 {
-	size_t i = 0;
-
-	p->v[0] = *new;
-	for (;;) {
-		size_t child = 2 * i + 1;
-
-		if (child + 1 < p->n && p->v[child + 1].used_ns > p->v[child].used_ns)
-			child++;
-		if (child >= p->n || p->v[child].used_ns <= p->v[i].used_ns)
-			return;
-		swap(&p->v[i], &p->v[child]);
-		i = child;
-	}
+	return (c->bytes > 0 ? (uint64_t)c->bytes : 0) + c->promised;
 }
 
-static int see(void *arg, const struct digest *d, const struct blob_stat *st, struct stow_err *err)
+/* How many bytes have to go so that `more` have room; 0: none. */
+static uint64_t over_locked(const struct cache *c, const struct limits *l, uint64_t more)
 {
-	struct pick *p = arg;
-	struct candidate new = { .digest = *d, .size = st->size, .used_ns = st->used_ns };
-	struct stow_err not_behind;
-	struct cache *c = p->c;
-	bool stopping;
+	uint64_t size = l->limit > 0 ? excess(sum(counted_locked(c), more), l->limit) : 0;
+	uint64_t space = l->floor > 0 ? excess(sum(l->floor + c->unwritten, more), l->left) : 0;
 
-	lock_take(&c->lock);
-	stopping = c->stopping;
-	lock_release(&c->lock);
-	if (stopping)
-		return stow_fail(err, STOW_CANCELLED, "stopped");
-	p->sum += st->size;
-	if (p->v == NULL || meta_remote_get(c->meta, d, NULL, &not_behind) < 0)
-		return 0;
-	p->more |= p->n == CACHE_CANDIDATES;
-	if (p->n == CACHE_CANDIDATES && new.used_ns >= p->v[0].used_ns)
-		return 0;
-	if (c->o.keep(c->o.arg, d))
-		return 0;
-	if (p->n < CACHE_CANDIDATES)
-		heap_push(p, &new);
-	else
-		heap_replace_top(p, &new);
-	return 0;
-}
-
-static int compare_use(const void *a, const void *b)
-{
-	const struct candidate *x = a, *y = b;
-
-	return x->used_ns < y->used_ns ? -1 : x->used_ns > y->used_ns;
-}
-
-/* False if it failed or was stopped. What is added or removed meanwhile counts on top: it may have been seen
- * or not, which the next scan puts right. */
-static bool scan(struct cache *c, struct pick *p)
-{
-	struct stow_err err;
-	int64_t before;
-
-	lock_take(&c->lock);
-	before = c->bytes;
-	lock_release(&c->lock);
-	if (backend_scan(c->o.fast, see, p, &err) < 0) {
-		if (err.code != STOW_CANCELLED)
-			log_error("looking for what may be removed here failed", LOG_S("error", err.msg));
-		return false;
-	}
-	if (p->n > 0)
-		qsort(p->v, p->n, sizeof(*p->v), compare_use);
-	lock_take(&c->lock);
-	c->bytes += (int64_t)p->sum - before;
-	lock_release(&c->lock);
-	return true;
+	LOCK_ASSERT(&c->lock);
+	return size > space ? size : space;
 }
 
 /* --- a round --- */
 
-static uint64_t now_too_much(struct cache *c)
-{
-	uint64_t bytes, wanted, limit, slack, over;
+/* What has to go now. */
+struct need {
+	uint64_t over; /* because of the limits; 0: nothing */
+	uint64_t goal; /* with the slack, and what the disk has refused; 0: nothing */
+	bool squeeze;  /* the disk has refused something */
+};
 
-	lock_take(&c->lock);
-	bytes = c->bytes > 0 ? (uint64_t)c->bytes : 0;
-	wanted = (uint64_t)c->wanted;
-	lock_release(&c->lock);
-	over = too_much(c, bytes, wanted, &limit, &slack);
-	lock_take(&c->lock);
-	c->limit = limit;
-	c->slack = slack;
-	lock_release(&c->lock);
-	return over;
+static struct need need_now(struct cache *c)
+{
+	struct limits l = limits_now(c);
+	struct need n = { 0 };
+	LOCK_SCOPE(&c->lock);
+
+	c->limit = l.limit;
+	n.over = over_locked(c, &l, c->wanted);
+	n.goal = n.over > 0 ? sum(n.over, l.slack) : 0;
+	n.squeeze = c->squeeze > 0;
+	if (n.goal < c->squeeze)
+		n.goal = c->squeeze;
+	return n;
 }
 
-/* Removes candidates until `goal` bytes are gone; returns how many are. */
-static uint64_t evict(struct cache *c, const struct pick *p, uint64_t goal)
+/* Removes candidates until `goal` bytes and `count` of them are gone; returns how many bytes are. */
+static uint64_t evict(struct cache *c, const struct pick *p, uint64_t goal, unsigned count)
 {
 	uint64_t gone = 0;
+	unsigned n = 0;
 
-	for (size_t i = 0; i < p->n && gone < goal; i++) {
+	for (size_t i = 0; i < p->n && (gone < goal || n < count); i++) {
 		struct stow_err err;
 
 		if (c->o.evict(c->o.arg, &p->v[i].digest, &err) < 0)
 			continue;
 		gone += p->v[i].size;
+		n++;
 		lock_take(&c->lock);
 		c->bytes -= (int64_t)p->v[i].size;
+		c->drops++;
 		c->evicted++;
 		c->evicted_bytes += p->v[i].size;
 		lock_release(&c->lock);
@@ -225,55 +131,55 @@ static void complain(struct cache *c, uint64_t over)
 static bool round_once(struct cache *c, struct candidate *v, bool *ret_again)
 {
 	struct pick p = { .c = c, .v = v };
-	uint64_t over, slack, gone;
+	struct need need;
+	uint64_t gone;
 
 	*ret_again = false;
-	if (!scan(c, &p))
+	if (!cache_scan(&p))
 		return false;
-	over = now_too_much(c);
-	if (over == 0)
+	need = need_now(c);
+	if (need.goal == 0)
 		return true;
-	lock_take(&c->lock);
-	slack = c->slack;
-	lock_release(&c->lock);
-	gone = evict(c, &p, over + slack);
+	gone = evict(c, &p, need.goal, need.squeeze ? CACHE_SQUEEZE : 0);
 	*ret_again = gone > 0 && p.more;
-	return gone >= over;
+	return gone > 0 && gone >= need.over;
+}
+
+/* What is only kept for later. True if that was enough. */
+static bool drop_kept(struct cache *c)
+{
+	struct need need = need_now(c);
+	uint64_t gone = need.goal > 0 && c->o.drop_kept != NULL ? c->o.drop_kept(c->o.arg, need.goal) : 0;
+
+	if (gone == 0)
+		return need.goal == 0;
+	lock_take(&c->lock);
+	c->drops++;
+	lock_release(&c->lock);
+	return gone >= need.goal || need_now(c).goal == 0;
 }
 
 /* True if enough is gone, or nothing has to go. */
-static bool make_room(struct cache *c)
+static bool free_some(struct cache *c)
 {
-	CLEANUP(freep) struct candidate *v = x_calloc(CACHE_CANDIDATES, sizeof(*v));
+	CLEANUP(freep) struct candidate *v = NULL;
 	bool enough, again;
 
+	if (drop_kept(c))
+		return true;
+	v = x_calloc(CACHE_CANDIDATES, sizeof(*v));
 	do {
 		enough = round_once(c, v, &again);
 	} while (!enough && again);
 	return enough;
 }
 
-/* Makes the sum, where nothing is limited. */
-static void count_once(struct cache *c)
-{
-	struct pick p = { .c = c };
-
-	(void)scan(c, &p);
-}
-
 /* --- the thread --- */
-
-static bool is_limited(const struct cache *c)
-{
-	const struct tiered_share *size = &c->o.max_size, *floor = &c->o.min_free;
-
-	return size->bytes > 0 || size->percent > 0 || floor->bytes > 0 || floor->percent > 0;
-}
 
 static bool is_due_locked(const struct cache *c)
 {
 	return c->stopping || c->rounds_done < c->rounds || c->unlooked >= LOOK_EVERY_BYTES ||
-	       (c->limit > 0 && c->bytes > (int64_t)c->limit);
+	       (c->limit > 0 && counted_locked(c) > c->limit);
 }
 
 /* Sleeps until there may be something to do, at least until `rest_ns`; false at the end. */
@@ -293,10 +199,11 @@ static bool sleep_until_due(struct cache *c, int64_t rest_ns)
 
 static void *run(void *arg)
 {
+	struct pick all = { .c = arg };
 	struct cache *c = arg;
 	int64_t rest_ns = 0;
 
-	count_once(c);
+	(void)cache_scan(&all); /* the sum, where nothing is limited */
 	while (sleep_until_due(c, rest_ns)) {
 		int64_t start = clock_mono_ns(), rest;
 		uint64_t asked;
@@ -305,9 +212,9 @@ static void *run(void *arg)
 		lock_take(&c->lock);
 		asked = c->rounds;
 		lock_release(&c->lock);
-		if (is_limited(c) && now_too_much(c) > 0)
-			enough = make_room(c);
-		complain(c, enough ? 0 : now_too_much(c));
+		if (need_now(c).goal > 0)
+			enough = free_some(c);
+		complain(c, enough ? 0 : need_now(c).over);
 		rest = REST_FACTOR * (clock_mono_ns() - start);
 		rest = rest < REST_MIN_NS ? REST_MIN_NS : rest > REST_MAX_NS ? REST_MAX_NS : rest;
 		rest_ns = enough ? 0 : start + rest;
@@ -318,6 +225,17 @@ static void *run(void *arg)
 		lock_release(&c->lock);
 	}
 	return NULL;
+}
+
+/* Waits for a round that begins after this; unless there is no hope. */
+static void wait_for_round_locked(struct cache *c)
+{
+	uint64_t mine = ++c->rounds;
+
+	LOCK_ASSERT(&c->lock);
+	pthread_cond_broadcast(&c->poked);
+	while (c->running && !c->resting && c->rounds_done < mine)
+		lock_wait(&c->lock, &c->rounded);
 }
 
 /* --- what others say --- */
@@ -339,61 +257,136 @@ void cache_removed(struct cache *c, uint64_t size)
 	c->bytes -= (int64_t)size;
 }
 
-/* Waits for a round that begins after this, and takes `size` into account; unless there is no hope. */
-static void wait_for_round(struct cache *c, uint64_t size)
+bool cache_squeeze(struct cache *c, uint64_t size)
 {
-	uint64_t mine;
+	uint64_t drops;
 
-	LOCK_SCOPE(&c->lock);
-	c->wanted += (int64_t)size;
-	mine = ++c->rounds;
-	pthread_cond_broadcast(&c->poked);
-	while (c->running && !c->resting && c->rounds_done < mine)
-		lock_wait(&c->lock, &c->rounded);
-	c->wanted -= (int64_t)size;
-}
-
-static bool has_room(struct cache *c, uint64_t size)
-{
-	uint64_t bytes, limit, slack;
-
-	lock_take(&c->lock);
-	bytes = c->bytes > 0 ? (uint64_t)c->bytes : 0;
-	lock_release(&c->lock);
-	return too_much(c, bytes, size, &limit, &slack) == 0;
-}
-
-/* Whether there would be room if there were nothing else. */
-static bool can_fit(const struct cache *c, uint64_t size)
-{
-	uint64_t limit, slack;
-
-	(void)too_much(c, 0, 0, &limit, &slack);
-	return limit == 0 || size <= limit;
-}
-
-int cache_make_room(struct cache *c, uint64_t size, struct stow_err *err)
-{
 	CHECK_OBJ(c, CACHE_MAGIC);
-	if (!is_limited(c) || has_room(c, size))
-		return 0;
-	if (can_fit(c, size)) {
-		wait_for_round(c, size);
-		if (has_room(c, size))
-			return 0;
-	}
-	return stow_fail(err, STOW_RESOURCE_EXHAUSTED, "no room for %llu bytes more among the local ones",
-			 (unsigned long long)size);
+	size += size == 0; /* of a file, not of bytes */
+	LOCK_SCOPE(&c->lock);
+	drops = c->drops;
+	c->squeeze += size;
+	wait_for_round_locked(c);
+	c->squeeze -= size;
+	return c->drops > drops;
 }
 
 void cache_status(struct cache *c, struct fleet_status *st)
 {
 	CHECK_OBJ(c, CACHE_MAGIC);
 	LOCK_SCOPE(&c->lock);
-	st->cache_bytes = c->bytes > 0 ? (uint64_t)c->bytes : 0;
+	st->cache_bytes = counted_locked(c) - c->unwritten;
 	st->cache_limit = c->limit;
 	st->evicted = c->evicted;
 	st->evicted_bytes = c->evicted_bytes;
+}
+
+/* --- rooms --- */
+
+static void room_grow_locked(struct cache *c, struct cache_room *room, uint64_t size, uint64_t written)
+{
+	assert(room->cache == NULL || room->cache == c);
+	room->cache = c;
+	room->bytes += size;
+	room->written += written;
+	c->promised += size;
+	c->unwritten += size - written;
+}
+
+/* One who has not waited does not get in before those who wait. */
+static bool promise(struct cache *c, uint64_t size, bool waited, struct cache_room *room)
+{
+	struct limits l = limits_now(c);
+	LOCK_SCOPE(&c->lock);
+
+	if (over_locked(c, &l, sum(size, waited ? 0 : c->wanted)) > 0)
+		return false;
+	room_grow_locked(c, room, size, 0);
+	return true;
+}
+
+static void wait_for_room(struct cache *c, uint64_t size)
+{
+	LOCK_SCOPE(&c->lock);
+	c->wanted += size;
+	wait_for_round_locked(c);
+	c->wanted -= size;
+}
+
+int cache_make_room(struct cache *c, uint64_t size, struct cache_room *room, struct stow_err *err)
+{
+	uint64_t limit;
+
+	CHECK_OBJ(c, CACHE_MAGIC);
+	if (promise(c, size, false, room))
+		return 0;
+	limit = limits_now(c).limit;
+	if (limit == 0 || sum(room->bytes, size) <= limit) { /* it would fit if there were nothing else */
+		wait_for_room(c, size);
+		if (promise(c, size, true, room))
+			return 0;
+	}
+	return stow_fail(err, STOW_RESOURCE_EXHAUSTED, "no room for %llu bytes more among the local ones",
+			 (unsigned long long)size);
+}
+
+void cache_room_found(struct cache *c, uint64_t size, struct cache_room *room)
+{
+	CHECK_OBJ(c, CACHE_MAGIC);
+	LOCK_SCOPE(&c->lock);
+	room_grow_locked(c, room, size, size);
+	if (is_due_locked(c))
+		pthread_cond_broadcast(&c->poked);
+}
+
+void cache_room_written(struct cache_room *r, uint64_t written)
+{
+	struct cache *c = r->cache;
+
+	CHECK_OBJ(c, CACHE_MAGIC);
+	assert(written <= r->bytes);
+	LOCK_SCOPE(&c->lock);
+	c->unwritten += r->written;
+	c->unwritten -= written;
+	r->written = written;
+}
+
+void cache_room_keep_written(struct cache_room *r)
+{
+	struct cache *c = r->cache;
+
+	CHECK_OBJ(c, CACHE_MAGIC);
+	LOCK_SCOPE(&c->lock);
+	c->promised -= r->bytes - r->written;
+	c->unwritten -= r->bytes - r->written;
+	r->bytes = r->written;
+}
+
+/* `blob` bytes of it are a blob's. */
+static void room_end(struct cache_room *r, uint64_t blob)
+{
+	struct cache *c = r->cache;
+
+	CHECK_OBJ(c, CACHE_MAGIC);
+	LOCK_SCOPE(&c->lock);
+	c->promised -= r->bytes;
+	c->unwritten -= r->bytes - r->written;
+	c->bytes += (int64_t)blob;
+	c->unlooked += (int64_t)blob;
+	*r = (struct cache_room){ 0 };
+	if (is_due_locked(c))
+		pthread_cond_broadcast(&c->poked);
+}
+
+void cache_room_used(struct cache_room *r)
+{
+	room_end(r, r->bytes);
+}
+
+void cache_room_drop(struct cache_room *r)
+{
+	if (r->cache != NULL)
+		room_end(r, 0);
 }
 
 /* --- life --- */
@@ -414,7 +407,7 @@ void cache_start(struct cache *c, struct meta *m)
 {
 	CHECK_OBJ(c, CACHE_MAGIC);
 	c->meta = m;
-	(void)now_too_much(c); /* for the limit */
+	(void)need_now(c); /* for the limit */
 	lock_take(&c->lock);
 	c->running = true;
 	lock_release(&c->lock);
@@ -442,6 +435,7 @@ void cache_free(struct cache *c)
 	if (c == NULL)
 		return;
 	CHECK_OBJ(c, CACHE_MAGIC);
+	assert(c->promised == 0 && c->unwritten == 0);
 	pthread_cond_destroy(&c->rounded);
 	pthread_cond_destroy(&c->poked);
 	lock_destroy(&c->lock);

@@ -21,6 +21,7 @@ struct fetches *fetches_new(const struct fetches_options *o)
 	fs->patience_ns = FETCH_PATIENCE_NS;
 	lock_init(&fs->lock, RANK_FETCH);
 	lock_cond_init(&fs->work);
+	lock_cond_init(&fs->kept_change);
 	fs->n_threads = FETCH_READ_THREADS + fs->o.prefetch;
 	fs->threads = x_calloc(fs->n_threads, sizeof(*fs->threads));
 	for (unsigned i = 0; i < fs->n_threads; i++)
@@ -81,7 +82,12 @@ void fetches_free(struct fetches *fs)
 	if (!fs->stopping)
 		fetches_stop(fs);
 	assert(fs->open == 0);
+	for (struct kept_stage *k; (k = fs->kept) != NULL; free(k)) {
+		fs->kept = k->next;
+		cache_room_drop(&k->room);
+	}
 	free(fs->threads);
+	pthread_cond_destroy(&fs->kept_change);
 	pthread_cond_destroy(&fs->work);
 	lock_destroy(&fs->lock);
 	FREE_OBJ(fs);
@@ -154,7 +160,7 @@ void fetch_unuse_locked(struct fetch *f)
 	LOCK_ASSERT(&f->home->lock);
 	if (--f->users > 0)
 		return;
-	assert(!f->listed && f->source == NULL && f->stage == NULL);
+	assert(!f->listed && f->source == NULL && f->stage == NULL && f->room.cache == NULL);
 	hash_free(f->hash);
 	pthread_cond_destroy(&f->change);
 	free(f);
@@ -204,7 +210,8 @@ void fetch_end_locked(struct fetch *f, enum fetch_state state, const struct stow
 {
 	struct fetches *fs = f->home;
 	struct held *stage, *source;
-	struct stow_err ignored;
+	struct cache_room room;
+	bool kept, useless;
 
 	LOCK_ASSERT(&fs->lock);
 	if (fetch_ended(f))
@@ -217,15 +224,24 @@ void fetch_end_locked(struct fetch *f, enum fetch_state state, const struct stow
 	/* A stage is published by its name, which the next fetch of this digest will use, too. */
 	while (f->staging)
 		lock_wait(&fs->lock, &f->change);
-	keep = keep && (state == FETCH_GOOD || f->have > 0);
 	stage = TAKE(f->stage);
 	source = TAKE(f->source);
+	room = f->room;
+	f->room = (struct cache_room){ 0 };
+	kept = keep && state != FETCH_GOOD && stage != NULL && f->have > 0 && fs->n_kept < FETCH_KEPT_MAX;
+	useless = state != FETCH_GOOD && stage != NULL && !kept;
+	if (useless || !keep)
+		(void)fetch_drop_locked(fs, f->name);
 	lock_release(&fs->lock);
-	if (!keep)
-		(void)!backend_stage_discard(fs->o.fast, f->name, &ignored);
 	held_put(fs, stage);
 	held_put(fs, source);
+	if (kept)
+		cache_room_keep_written(&room);
+	else
+		cache_room_drop(&room);
 	lock_take(&fs->lock);
+	if (kept)
+		fetch_keep_locked(fs, f->name, &room);
 	unlist_locked(f);
 	pthread_cond_broadcast(&f->change);
 	pthread_cond_signal(&fs->work);
@@ -395,7 +411,8 @@ void fetch_close(struct fetch_reader *r)
 	FREE_OBJ(r);
 	lock_take(&fs->lock);
 	fs->open--;
-	f->readers--;
+	if (--f->readers == 0)
+		f->direct = false; /* whoever comes has none of these bytes */
 	fetch_settle_locked(f);
 	fetch_unuse_locked(f);
 	pthread_cond_signal(&fs->work); /* it is another one's turn, maybe */
@@ -426,17 +443,45 @@ void fetch_cancel(struct fetches *fs, const struct digest *d)
 
 	CHECK_OBJ(fs, FETCHES_MAGIC);
 	digest_format(d, text);
-	lock_take(&fs->lock);
+	fetch_stage_name(fs, d, name);
+	LOCK_SCOPE(&fs->lock);
 	f = fetch_live_locked(fs, d);
 	if (f != NULL) {
 		(void)stow_fail(&err, STOW_NOT_FOUND, "%s: removed", text);
 		fetch_end_locked(f, FETCH_FAILED, &err, false);
-		lock_release(&fs->lock);
-		return;
+	} else {
+		(void)fetch_drop_locked(fs, name);
 	}
-	fetch_stage_name(fs, d, name);
-	lock_release(&fs->lock);
-	(void)!backend_stage_discard(fs->o.fast, name, &err);
+}
+
+/* A fetch that is broken, and that only this node's foresight wants; NULL: none has room. */
+static struct fetch *idle_locked(struct fetches *fs)
+{
+	struct fetch *f = fs->active.first;
+
+	while (f != NULL && (f->state != FETCH_BROKEN || f->readers > 0 || f->running || f->room.bytes == 0))
+		f = f->after;
+	return f;
+}
+
+uint64_t fetches_drop_kept(struct fetches *fs, uint64_t goal)
+{
+	const struct stow_err err = { .code = STOW_CANCELLED, .msg = "there is no room for it any more" };
+	char name[STAGE_NAME_LEN + 1];
+	uint64_t gone = 0;
+	struct fetch *f;
+
+	CHECK_OBJ(fs, FETCHES_MAGIC);
+	LOCK_SCOPE(&fs->lock);
+	while (gone < goal && fs->kept != NULL) {
+		memcpy(name, fs->kept->name, sizeof(name));
+		gone += fetch_drop_locked(fs, name);
+	}
+	while (gone < goal && (f = idle_locked(fs)) != NULL) {
+		gone += f->room.bytes;
+		fetch_end_locked(f, FETCH_FAILED, &err, false);
+	}
+	return gone;
 }
 
 bool fetch_is_coming(struct fetches *fs, const struct digest *d)

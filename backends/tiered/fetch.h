@@ -3,7 +3,8 @@
  * One fetch for a digest, for any number of readers: it reads the blob behind in order, hashes it, and writes
  * it to a stage of `fast`, from which the readers are served as the bytes arrive. Who reads far ahead of it
  * is served from behind directly. The last FETCH_HELD bytes are given to a reader only when the whole has
- * been proven by its hash, so nobody has read a wrong blob to its end.
+ * been proven by its hash, so nobody has read a wrong blob to its end. What that proves are the bytes of one
+ * object: where they come from another one in the midst, who was served from the first directly begins again.
  *
  *   state      entered by             readers get                                next
  *   WANTED     fetch_open, _prefetch  wait: who has it is being found out        COMING GOOD FAILED BROKEN
@@ -23,6 +24,9 @@
  * while somebody waits. While no storage behind can be reached nothing is prefetched. Kept stages are taken
  * up again when their blob is wanted: the bytes that are there are hashed, not fetched. After a restart those
  * whose blob is in the node's view are wanted, and the others are removed.
+ *
+ * The cache promises each fetch room for all of its blob before the first byte comes, until the blob is here
+ * or comes without being kept. A kept stage counts with the bytes that it has, and is the first to go.
  *
  * Threads: any. */
 #ifndef STOWAGE_BACKENDS_TIERED_FETCH_H
@@ -52,8 +56,9 @@ struct fetches_options {
 	struct lookup *lookup;
 	struct cache *cache;
 	unsigned prefetch; /* fetches at once that nobody reads; those with readers are not limited by it */
-	/* A blob is here now: it has been proven and published. No lock held. May be NULL. */
-	void (*done)(void *arg, const struct digest *d);
+	/* The stage, whose bytes have been proven, becomes the blob `d` of `fast`. FAILED_PRECONDITION: this
+	 * node has no such blob any more, so that its bytes must not come to be here. No lock held. */
+	int (*publish)(void *arg, struct stage *st, const struct digest *d, struct stow_err *err);
 	void *arg;
 };
 struct fetches *fetches_new(const struct fetches_options *o);
@@ -80,6 +85,8 @@ void fetch_prefetch(struct fetches *f, const struct digest *d);
 /* It is being removed: no stage of it is left when this returns, and nothing is published any more; readers
  * fail. Does not wait for the network. */
 void fetch_cancel(struct fetches *f, const struct digest *d);
+/* Of cache_options: stages that are kept, and those of fetches that are broken and have no reader. */
+uint64_t fetches_drop_kept(struct fetches *f, uint64_t goal);
 /* Whether it is coming. Does not block. */
 bool fetch_is_coming(struct fetches *f, const struct digest *d);
 /* Fills in what is the fetches' in *st. */

@@ -70,16 +70,19 @@ static struct fetch *next_locked(struct fetches *fs, int64_t *ret_wake_ns)
 /* One behind has the blob. */
 static void take_source_locked(struct fetch *f, struct held *h)
 {
-	if (f->streamed && f->at != h->at) {
+	bool same = fetch_is_same_origin(f, h);
+
+	if (!same && (f->direct || (f->streamed && f->done > 0))) {
 		struct stow_err err;
 
-		/* What its hash says of the first storage it does not say of this one. */
-		(void)stow_fail(&err, STOW_UNAVAILABLE, "it comes from another storage now");
-		fetch_end_locked(f, FETCH_FAILED, &err, false);
+		/* Readers have bytes of the first one, of which the hash of this one's says nothing. */
+		(void)stow_fail(&err, STOW_UNAVAILABLE, "it comes from another object now");
+		fetch_end_locked(f, FETCH_FAILED, &err, true);
 		return;
 	}
-	f->mixed = f->mixed || (f->done > 0 && f->at != h->at);
+	f->mixed = f->mixed || (f->done > 0 && !same);
 	f->at = h->at;
+	f->version = h->blob->version;
 	f->state = f->streamed ? FETCH_STREAMED : FETCH_COMING;
 	h->users++;
 	f->source = h;
@@ -163,6 +166,7 @@ static bool give_up_mixed(struct fetch *f, struct stow_err *err)
 static void give_up_stage(struct fetch *f, bool proven, const struct stow_err *why)
 {
 	struct fetches *fs = f->home;
+	struct cache_room room;
 	struct held *stage;
 	struct stow_err ignored, err;
 	char text[DIGEST_STR_MAX];
@@ -177,6 +181,8 @@ static void give_up_stage(struct fetch *f, bool proven, const struct stow_err *w
 	(void)!backend_stage_discard(fs->o.fast, f->name, &ignored);
 	lock_take(&fs->lock);
 	stage = TAKE(f->stage);
+	room = f->room;
+	f->room = (struct cache_room){ 0 };
 	f->streamed = true;
 	f->proven = proven;
 	if (f->state == FETCH_COMING)
@@ -185,21 +191,38 @@ static void give_up_stage(struct fetch *f, bool proven, const struct stow_err *w
 	pthread_cond_broadcast(&f->change);
 	lock_release(&fs->lock);
 	held_put(fs, stage);
+	cache_room_drop(&room);
+}
+
+/* The stage has `have` bytes, and is to get all of the blob. */
+static int make_room(struct fetch *f, uint64_t have, struct stow_err *err)
+{
+	struct cache *c = f->home->o.cache;
+
+	cache_room_found(c, have > f->room.bytes ? have - f->room.bytes : 0, &f->room);
+	cache_room_written(&f->room, have);
+	cache_room_keep_written(&f->room);
+	return cache_make_room(c, f->size - have, &f->room, err);
 }
 
 static void step_stage(struct fetch *f)
 {
 	struct fetches *fs = f->home;
-	struct stage *st;
+	struct stage *st = NULL;
 	struct stow_err err;
 	uint64_t have = 0;
 	int result;
 
 	if (!staging_begin(f))
 		return;
-	result = fetch_stage_open(f, &st, &have, &err);
 	lock_take(&fs->lock);
-	if (result == 0) {
+	f->room = fetch_unkeep_locked(fs, f->name);
+	lock_release(&fs->lock);
+	result = fetch_stage_open(f, &st, &have, &err);
+	if (result == 0)
+		result = make_room(f, have, &err);
+	lock_take(&fs->lock);
+	if (st != NULL) {
 		f->stage = held_new();
 		f->stage->stage = st;
 		f->have = have;
@@ -208,13 +231,15 @@ static void step_stage(struct fetch *f)
 	f->staging = false;
 	pthread_cond_broadcast(&f->change);
 	lock_release(&fs->lock);
-	if (result < 0 || cache_make_room(fs->o.cache, f->size - have, &err) < 0)
+	if (result < 0)
 		give_up_stage(f, false, &err);
 }
 
 /* `n` bytes have been hashed, and are in the stage. */
 static void progress(struct fetch *f, size_t n)
 {
+	if (f->have < f->done + n)
+		cache_room_written(&f->room, f->done + n);
 	LOCK_SCOPE(&f->home->lock);
 	f->done += n;
 	if (f->have < f->done)
@@ -227,6 +252,7 @@ static void progress(struct fetch *f, size_t n)
 /* The stage has no bytes beyond the hashed ones any more. */
 static void cut(struct fetch *f)
 {
+	cache_room_written(&f->room, f->done);
 	LOCK_SCOPE(&f->home->lock);
 	f->have = f->done;
 }
@@ -341,10 +367,17 @@ static void step_publish(struct fetch *f, struct held *stage)
 
 	if (!staging_begin(f))
 		return;
-	result = stage_publish(stage->stage, &f->digest, &err);
+	result = fs->o.publish(fs->o.arg, stage->stage, &f->digest, &err);
 	if (result == 0)
-		cache_added(fs->o.cache, f->size);
+		cache_room_used(&f->room);
 	staging_end(f);
+	if (result < 0 && err.code == STOW_FAILED_PRECONDITION) {
+		err.code = STOW_NOT_FOUND;
+		lock_take(&fs->lock);
+		fetch_end_locked(f, FETCH_FAILED, &err, false);
+		lock_release(&fs->lock);
+		return;
+	}
 	if (result < 0) {
 		give_up_stage(f, true, &err);
 		return;
@@ -355,11 +388,7 @@ static void step_publish(struct fetch *f, struct held *stage)
 	fetch_end_locked(f, FETCH_GOOD, NULL, true);
 	good = f->state == FETCH_GOOD; /* not removed just now */
 	lock_release(&fs->lock);
-	if (!good)
-		return;
-	if (fs->o.done != NULL)
-		fs->o.done(fs->o.arg, &f->digest);
-	if (f->size <= MANIFEST_MAX)
+	if (good && f->size <= MANIFEST_MAX)
 		look_ahead(fs, &f->digest);
 }
 

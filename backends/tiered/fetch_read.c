@@ -41,8 +41,9 @@ static enum place place_locked(const struct fetch *f, const struct request *q)
 		return PLACE_NONE;
 	if (f->stage != NULL && end <= f->done)
 		return is_now(q) && f->done - q->off > HOT ? PLACE_NONE : PLACE_STAGE;
-	/* Not where the proof will be of other bytes than that storage's. */
-	if (f->source != NULL && !f->mixed && !q->queue && q->off > f->done + FETCH_AHEAD)
+	/* Not where the proof will be of other bytes than that object's; nor where it may come to be so,
+	 * since it is not known yet what of it was kept. */
+	if (f->source != NULL && f->stage != NULL && !f->mixed && !q->queue && q->off > f->done + FETCH_AHEAD)
 		return PLACE_BEHIND;
 	return PLACE_NONE;
 }
@@ -146,6 +147,11 @@ static bool try_locked(struct fetch *f, enum place place, struct request *q, voi
 	if (place != PLACE_STAGE && *ret_result < 0)
 		failed_locked(f, q, h, err);
 	done = place == PLACE_STAGE || (place == PLACE_BEHIND && (*ret_result == 0 || q->flags != 0));
+	if (place == PLACE_BEHIND && *ret_result == 0) {
+		/* By now the fetch may have another origin, which these bytes are not of. */
+		done = f->source == h || fetch_is_same_origin(f, h);
+		f->direct = f->direct || done;
+	}
 	lock_release(&fs->lock);
 	held_put(fs, h);
 	lock_take(&fs->lock);
@@ -199,6 +205,8 @@ static int read_locked(struct fetch *f, struct request *q, void *to, struct stow
 		(void)fetch_wait_locked(f, patient_until(f, start));
 		f->waiting--;
 		if (clock_mono_ns() >= patient_until(f, start)) {
+			if (f->state == FETCH_COMING && !f->running) /* nobody has asked for a byte yet */
+				return stow_fail(err, STOW_UNAVAILABLE, "too many blobs are on their way");
 			tier_stuck(&fs->o.tiers->v[f->at]);
 			return stow_fail(err, STOW_UNAVAILABLE, "no byte has come for %lld s: %s",
 					 (long long)(fs->patience_ns / NSEC_PER_SEC),

@@ -7,7 +7,7 @@ int fetch_from_behind(struct fetches *fs, struct held *source, void *to, size_t 
 	struct tier *t = &fs->o.tiers->v[source->at];
 	size_t got = 0;
 
-	if (blob_pread(source->blob, to, n, off, flags, &got, err) < 0) {
+	if (blob_pread(source->blob, to, n, off, flags | BACKEND_READ_SAME, &got, err) < 0) {
 		if (flags == 0)
 			tier_report(t, err);
 		else
@@ -20,6 +20,11 @@ int fetch_from_behind(struct fetches *fs, struct held *source, void *to, size_t 
 		return stow_fail(err, STOW_UNAVAILABLE, "%s: bytes are missing at %llu", t->name,
 				 (unsigned long long)(off + got));
 	return 0;
+}
+
+bool fetch_is_same_origin(const struct fetch *f, const struct held *source)
+{
+	return source->at == f->at && source->blob->version == f->version && f->version != 0;
 }
 
 struct held *held_new(void)

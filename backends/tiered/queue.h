@@ -23,6 +23,7 @@
 
 #include "backends/tiered/lookup.h"
 #include "content/behind.h"
+#include "content/claims.h"
 
 struct queue;
 
@@ -32,6 +33,7 @@ struct queue_options {
 	struct backend *fast;
 	struct tiers *tiers; /* writable */
 	struct lookup *lookup;
+	struct claims *claims; /* held by who evicts a blob since it is behind */
 	unsigned uploads;
 	/* Bytes a second on the average, 0: no limit. What is begun is paced; what was under way already when
 	 * its COMMIT came goes on at its own speed, and others wait for it. */

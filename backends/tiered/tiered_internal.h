@@ -8,7 +8,7 @@
  *   queue.c     uploads after COMMIT; queue_internal.h has its other files
  *   fetch.c     what comes from behind, for readers and ahead of them
  *   manifest.c  whose children are looked up ahead
- *   cache.c     how much may stay here
+ *   cache.c     how much may stay here; cache_scan.c: what goes
  *   keyset.c    sets of digests, sorted;  notes.c  what the notes of a fleet look like
  *   holdings.c  what this node tells the fleet
  *   gc.c        what is removed for the fleet

@@ -143,7 +143,10 @@ int queue_walk_records(struct queue *q, struct stow_err *err)
 
 struct stale {
 	int64_t before_ns; /* wall clock */
-	struct digest v[RECHECK_BATCH];
+	struct seen {
+		struct digest digest;
+		int64_t ns;
+	} v[RECHECK_BATCH];
 	size_t n;
 };
 
@@ -152,20 +155,29 @@ static int see_remote(void *arg, const struct digest *d, int64_t seen_ns, struct
 	struct stale *s = arg;
 
 	if (seen_ns <= s->before_ns)
-		s->v[s->n++] = *d;
+		s->v[s->n++] = (struct seen){ .digest = *d, .ns = seen_ns };
 	return 0;
 }
 
 /* What has gone is pending again, and the queue finds out whether there are bytes here: in this order, so
- * that nobody evicts them meanwhile. */
-static void miss(struct queue *q, const struct digest *d, int64_t created_ns)
+ * that nobody evicts them meanwhile. Nor does one who has just read in the database that it is behind: he has
+ * the claim until the bytes are gone. */
+static void miss(struct queue *q, const struct seen *seen, int64_t created_ns)
 {
+	const struct digest *d = &seen->digest;
+	struct claim claim = { 0 };
 	char text[DIGEST_STR_MAX];
 	struct stow_err err;
+	int result;
 
 	digest_format(d, text);
 	lookup_forget(q->o.lookup, d);
-	if (meta_remote_drop(q->meta, d, &err) < 0) {
+	claim_take(q->o.claims, &claim, d);
+	result = meta_remote_renew(q->meta, d, seen->ns, 0, &err);
+	claim_release(&claim);
+	if (result < 0 && err.code == STOW_NOT_FOUND)
+		return; /* another one by now */
+	if (result < 0) {
 		log_warn("cannot record that a blob has gone from behind", LOG_S("digest", text),
 			 LOG_S("error", err.msg));
 		return;
@@ -175,9 +187,12 @@ static void miss(struct queue *q, const struct digest *d, int64_t created_ns)
 	(void)queue_add_locked(q, d, created_ns);
 }
 
-static void recheck(struct queue *q, const struct digest *d)
+/* What a look says is of the row that there was before it: while it takes its time, the blob may be deleted,
+ * behind too, and committed anew. */
+static void recheck(struct queue *q, const struct seen *seen)
 {
 	CLEANUP(blob_info_free) struct blob_info info = { 0 };
+	const struct digest *d = &seen->digest;
 	struct stow_err err;
 	size_t at;
 
@@ -186,9 +201,9 @@ static void recheck(struct queue *q, const struct digest *d)
 	if (meta_blob_get(q->meta, d, &info, &err) < 0)
 		return;
 	if (queue_look_behind(q, d, info.size, &at, &err) == 0)
-		(void)!meta_remote_put(q->meta, d, clock_wall_ns(), &err); /* else it is looked for again */
+		(void)!meta_remote_renew(q->meta, d, seen->ns, clock_wall_ns(), &err); /* or another time */
 	else if (err.code == STOW_NOT_FOUND)
-		miss(q, d, info.created_ns);
+		miss(q, seen, info.created_ns);
 }
 
 /* False: the end. */

@@ -102,6 +102,36 @@ static void a_look_is_one_request(void **state)
 	expect_fail(ops()->look(env.b, &env.d, &st, &err), &err, STOW_UNAVAILABLE);
 }
 
+static uint64_t open_version(struct blob **ret_blob)
+{
+	struct stow_err err;
+
+	expect_ok(backend_open(env.b, &env.d, 0, ret_blob, &err), &err);
+	assert_true((*ret_blob)->version != 0);
+	return (*ret_blob)->version;
+}
+
+/* Its ETag tells; a handle that is asked for its own goes over to no other one. */
+static void an_object_that_is_replaced_has_another_version(void **state)
+{
+	CLEANUP(freep) char *key = env_key(&env.d);
+	CLEANUP(blob_closep) struct blob *first = NULL, *same = NULL, *other = NULL;
+	CLEANUP(freep) uint8_t *to = x_malloc(1000);
+	uint64_t version;
+	struct stow_err err;
+	size_t got;
+
+	(void)state;
+	fake_put(key, SIZE, 1);
+	version = open_version(&first);
+	assert_true(open_version(&same) == version);
+	fake_put(key, SIZE, 2);
+	assert_true(open_version(&other) != version);
+	expect_fail(blob_pread(first, to, 1000, 0, BACKEND_READ_SAME, &got, &err), &err, STOW_ABORTED);
+	expect_ok(blob_pread(other, to, 1000, 0, BACKEND_READ_SAME, &got, &err), &err);
+	expect_ok(blob_pread(same, to, 1000, 0, 0, &got, &err), &err);
+}
+
 /* --- sending --- */
 
 static void parts_under_way_go_on_after_a_move(void **state)
@@ -386,6 +416,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		ENV_CASE(a_look_is_one_request),
+		ENV_CASE(an_object_that_is_replaced_has_another_version),
 		ENV_CASE(parts_under_way_go_on_after_a_move),
 		ENV_CASE(a_sending_can_move_at_any_moment),
 		ENV_CASE(a_restart_after_a_move_sends_what_is_missing),

@@ -230,6 +230,23 @@ static void object_written_anew_is_the_same(void **state)
 	read_ok(SIZE, 0);
 }
 
+/* Not for one who asks for what was opened: what came of it is good still, other bytes do not follow. */
+static void object_written_anew_is_another_one(void **state)
+{
+	struct stow_err err;
+
+	(void)state;
+	expect_ok(object_read(env.o, env.to, 1000, 0, BACKEND_READ_SAME, &err), &err);
+	fake_put("key", SIZE, 2);
+	expect_ok(object_read(env.o, env.to, 1000, 0, BACKEND_READ_SAME, &err), &err);
+	assert_memory_equal(env.to, env.bytes, 1000);
+	expect_fail(object_read(env.o, env.to, 1000, 9 * MIB, BACKEND_READ_SAME, &err), &err, STOW_ABORTED);
+	expect_ok(object_read(env.o, env.to, 1000, 9 * MIB, 0, &err), &err);
+	expect_fail(object_read(env.o, env.to, 1000, 9 * MIB, BACKEND_READ_SAME, &err), &err, STOW_ABORTED);
+	expect_fail(object_read(env.o, env.to, 1000, 9 * MIB, BACKEND_READ_SAME | BACKEND_READ_NOWAIT, &err),
+		    &err, STOW_ABORTED);
+}
+
 static void object_of_another_size_is_data_loss(void **state)
 {
 	struct stow_err err;
@@ -304,6 +321,7 @@ int main(void)
 		CASE(many_objects_share_the_memory),
 		CASE(failure_is_of_the_read),
 		CASE(object_written_anew_is_the_same),
+		CASE(object_written_anew_is_another_one),
 		CASE(object_of_another_size_is_data_loss),
 		CASE(object_that_is_gone_is_not_found),
 		CASE(object_that_changes_for_ever_ends),

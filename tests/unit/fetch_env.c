@@ -34,7 +34,7 @@ static int held_pread(struct blob *blob, void *to, size_t n, uint64_t off, unsig
 
 	while (most < now && !atomic_compare_exchange_weak(&t->most, &most, now))
 		;
-	while (flags == 0 && is_held(t, off, n)) {
+	while ((flags & (BACKEND_READ_NOWAIT | BACKEND_READ_NEAR)) == 0 && is_held(t, off, n)) {
 		const struct timespec a_bit = { .tv_nsec = 100000 };
 
 		(void)nanosleep(&a_bit, NULL);
@@ -47,9 +47,12 @@ static int held_pread(struct blob *blob, void *to, size_t n, uint64_t off, unsig
 	return result;
 }
 
-static void count_done(void *arg UNUSED, const struct digest *d UNUSED)
+static int publish(void *arg UNUSED, struct stage *st, const struct digest *d, struct stow_err *err)
 {
+	if (stage_publish(st, d, err) < 0)
+		return -1;
 	atomic_fetch_add(&env.done, 1);
+	return 0;
 }
 
 static int never_evict(void *arg UNUSED, const struct digest *d UNUSED, struct stow_err *err)
@@ -62,6 +65,11 @@ static bool keep_all(void *arg UNUSED, const struct digest *d UNUSED)
 	return true;
 }
 
+static uint64_t drop_kept(void *arg UNUSED, uint64_t goal)
+{
+	return fetches_drop_kept(env.fetches, goal);
+}
+
 static void begin(uint64_t max_size, unsigned prefetch)
 {
 	struct cache_options c = {
@@ -69,12 +77,13 @@ static void begin(uint64_t max_size, unsigned prefetch)
 		.max_size.bytes = max_size,
 		.keep = keep_all,
 		.evict = never_evict,
+		.drop_kept = drop_kept,
 	};
 	struct fetches_options o = { .fast = env.fast, .tiers = &env.tiers, .prefetch = prefetch };
 
 	env.lookup = o.lookup = lookup_new(&env.tiers, NSEC_PER_SEC, NULL, NULL);
 	env.cache = o.cache = cache_new(&c);
-	o.done = count_done;
+	o.publish = publish;
 	env.fetches = fetches_new(&o);
 	env.stopped = false;
 }

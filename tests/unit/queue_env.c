@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 struct parts parts;
+struct told told;
 
 /* --- stand-ins --- */
 
@@ -41,10 +42,10 @@ void lookup_mark_good(struct lookup *l UNUSED, const struct digest *d UNUSED, si
 	atomic_store(&parts.bad, false);
 }
 
-int cache_make_room(struct cache *c UNUSED, uint64_t size UNUSED, struct stow_err *err)
+bool cache_squeeze(struct cache *c UNUSED, uint64_t size UNUSED)
 {
 	atomic_fetch_add(&parts.rooms, 1);
-	return atomic_load(&parts.no_room) ? stow_fail(err, STOW_RESOURCE_EXHAUSTED, "no room") : 0;
+	return !atomic_load(&parts.no_room);
 }
 
 void cache_added(struct cache *c UNUSED, uint64_t size)
@@ -91,6 +92,39 @@ void queue_env_make(struct queue_env *e)
 	e->fast = make_faulty(&e->fast_plan);
 	e->behind = make_faulty(&e->behind_plan);
 	make_tiers(e);
+	claims_init(&e->claims);
+}
+
+static void on_done(void *arg UNUSED, const struct digest *d)
+{
+	int i = atomic_fetch_add(&told.next, 1);
+
+	if (i < 8)
+		told.done[i] = *d;
+	atomic_fetch_add(&told.n_done, 1);
+}
+
+static void on_lost(void *arg, const struct digest *d)
+{
+	struct queue_env *e = arg;
+	struct stow_err err;
+
+	thread_check(meta_blob_delete(e->meta, d, &err) == 0);
+	atomic_fetch_add(&told.n_lost, 1);
+}
+
+static bool on_refused(void *arg UNUSED, const struct digest *d UNUSED)
+{
+	return atomic_load(&told.refuse);
+}
+
+void queue_env_listen(struct queue_env *e)
+{
+	memset(&told, 0, sizeof(told));
+	e->options.done = on_done;
+	e->options.lost = on_lost;
+	e->options.refused = on_refused;
+	e->options.arg = e;
 }
 
 void queue_env_queue(struct queue_env *e)
@@ -98,6 +132,7 @@ void queue_env_queue(struct queue_env *e)
 	assert_null(e->queue);
 	e->options.fast = e->fast;
 	e->options.tiers = &e->tiers;
+	e->options.claims = &e->claims;
 	e->queue = queue_new(&e->options);
 }
 
@@ -123,6 +158,7 @@ void queue_env_remove(struct queue_env *e)
 	if (e->queue != NULL)
 		queue_env_end(e);
 	tiers_free(&e->tiers);
+	claims_destroy(&e->claims);
 	backend_free(TAKE(e->fast));
 	meta_close(TAKE(e->meta));
 	temp_dir_remove(e->dir);
@@ -146,6 +182,17 @@ struct digest queue_env_blob(struct queue_env *e, size_t n, unsigned seed, int64
 
 	put_blob(e->fast, &d, n, seed);
 	return queue_env_row(e, n, seed, created_ns);
+}
+
+struct digest queue_env_commit(struct queue_env *e, size_t n, unsigned seed, struct sending *s)
+{
+	struct digest d = blob_digest(DIGEST_SHA256, n, seed);
+
+	put_blob(e->fast, &d, n, seed);
+	queue_offer(e->queue, &d, n, s);
+	queue_env_row(e, n, seed, 0);
+	queue_recorded(e->queue, &d);
+	return d;
 }
 
 bool queue_env_is_behind(struct queue_env *e, const struct digest *d)
@@ -193,4 +240,9 @@ void queue_env_fault(struct queue_env *e, enum fault_op op, int n, bool forever,
 	atomic_store(&e->behind_plan.forever, forever);
 	atomic_store(&e->behind_plan.code, code);
 	atomic_store(&e->behind_plan.after[op], n);
+}
+
+int64_t queue_env_soon(void)
+{
+	return clock_mono_ns() + 20 * NSEC_PER_SEC;
 }

@@ -14,14 +14,23 @@
 struct parts {
 	atomic_bool bad;      /* lookup_is_bad() of behind[0] */
 	atomic_bool known;    /* lookup_known(): behind[0] has everything */
-	atomic_bool no_room;  /* cache_make_room() fails */
+	atomic_bool no_room;  /* cache_squeeze(): nothing goes */
 	atomic_int notes;     /* lookup_note() */
 	atomic_int forgotten; /* lookup_forget() */
 	atomic_int made_good; /* lookup_mark_good() */
-	atomic_int rooms;     /* cache_make_room() */
+	atomic_int rooms;     /* cache_squeeze() */
 	atomic_ullong cached; /* cache_added(): the sum */
 };
 extern struct parts parts;
+
+/* What the queue has told. */
+struct told {
+	struct digest done[8]; /* the first ones */
+	atomic_int next;       /* place in `done` */
+	atomic_int n_done, n_lost;
+	atomic_bool refuse; /* what the queue is told when it asks whether a blob is refused */
+};
+extern struct told told;
 
 struct queue_env {
 	char dir[TEMP_DIR_MAX], path[TEMP_DIR_MAX + 16];
@@ -30,6 +39,7 @@ struct queue_env {
 	struct backend *behind; /* the tiers' */
 	struct tiers tiers;
 	struct meta *meta;
+	struct claims claims;
 	struct queue *queue;          /* NULL at the start */
 	struct queue_options options; /* of the next queue; one upload at once */
 	bool running;                 /* the tiers */
@@ -37,6 +47,8 @@ struct queue_env {
 
 void queue_env_make(struct queue_env *e);
 void queue_env_remove(struct queue_env *e);
+/* `told` is filled in by the queues to come. A blob that is lost loses its row. */
+void queue_env_listen(struct queue_env *e);
 /* A new queue, which is not started; and what makes one, if there is none, and starts it. */
 void queue_env_queue(struct queue_env *e);
 void queue_env_start(struct queue_env *e);
@@ -46,6 +58,8 @@ void queue_env_end(struct queue_env *e);
 /* A row of `n` bytes of fill(seed), committed at `created_ns` (0: now); and its bytes in `fast`. */
 struct digest queue_env_row(struct queue_env *e, size_t n, unsigned seed, int64_t created_ns);
 struct digest queue_env_blob(struct queue_env *e, size_t n, unsigned seed, int64_t created_ns);
+/* As a COMMIT does, with a queue that is there; `s` may be NULL. */
+struct digest queue_env_commit(struct queue_env *e, size_t n, unsigned seed, struct sending *s);
 bool queue_env_is_behind(struct queue_env *e, const struct digest *d); /* by the database */
 uint64_t queue_env_pending(struct queue_env *e);
 /* How many records of sendings there are behind. */
@@ -53,6 +67,9 @@ size_t queue_env_records(struct queue_env *e);
 struct fleet_status queue_env_status(struct queue_env *e);
 /* From the n-th call from now on, once or for ever, `op` fails behind; 0: it does not. */
 void queue_env_fault(struct queue_env *e, enum fault_op op, int n, bool forever, enum stow_code code);
+
+/* So far off that the time comes only where something does not. */
+int64_t queue_env_soon(void);
 
 /* Waits until something is true that other threads bring about; fails the test after 20 s. */
 #define WAIT_FOR(cond)                                                                                       \

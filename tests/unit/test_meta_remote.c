@@ -68,8 +68,7 @@ static void a_commit_is_pending_until_it_is_behind(void **state UNUSED)
 	assert_int_equal(seen, 78);
 	reopen(0);
 	expect_pending(1, 1002);
-	expect_ok(meta_remote_drop(m, &a, &err), &err);
-	expect_ok(meta_remote_drop(m, &a, &err), &err);
+	expect_ok(meta_remote_renew(m, &a, 78, 0, &err), &err);
 	expect_pending(2, 2003);
 	expect_ok(meta_remote_put(m, &b, 79, &err), &err);
 	expect_pending(1, 1001);
@@ -81,8 +80,29 @@ static void what_has_no_row_is_not_behind(void **state UNUSED)
 	struct stow_err err;
 
 	expect_fail(meta_remote_put(m, &d, 1, &err), &err, STOW_NOT_FOUND);
-	expect_ok(meta_remote_drop(m, &d, &err), &err);
+	expect_fail(meta_remote_renew(m, &d, 1, 0, &err), &err, STOW_NOT_FOUND);
 	expect_pending(0, 0);
+}
+
+/* A look that began before says nothing of what has been seen, deleted or committed since. */
+static void what_is_newer_is_not_changed_by_what_is_older(void **state UNUSED)
+{
+	struct digest a = add(1);
+	struct stow_err err;
+	int64_t seen;
+
+	expect_fail(meta_remote_renew(m, &a, 77, 78, &err), &err, STOW_NOT_FOUND);
+	expect_ok(meta_remote_put(m, &a, 77, &err), &err);
+	expect_fail(meta_remote_renew(m, &a, 76, 78, &err), &err, STOW_NOT_FOUND);
+	expect_fail(meta_remote_renew(m, &a, 76, 0, &err), &err, STOW_NOT_FOUND);
+	expect_ok(meta_remote_renew(m, &a, 77, 78, &err), &err);
+	expect_ok(meta_remote_get(m, &a, &seen, &err), &err);
+	assert_int_equal(seen, 78);
+	expect_pending(0, 0);
+	expect_ok(meta_blob_delete(m, &a, &err), &err);
+	add(1);
+	expect_fail(meta_remote_renew(m, &a, 78, 79, &err), &err, STOW_NOT_FOUND);
+	expect_pending(1, 1001);
 }
 
 static void a_row_takes_its_mark_with_it(void **state UNUSED)
@@ -219,6 +239,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(a_commit_is_pending_until_it_is_behind),
 		CASE(what_has_no_row_is_not_behind),
+		CASE(what_is_newer_is_not_changed_by_what_is_older),
 		CASE(a_row_takes_its_mark_with_it),
 		CASE(adopted_from_behind_is_not_pending),
 		CASE(another_storage_empties_the_table),

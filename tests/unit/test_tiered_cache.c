@@ -16,6 +16,8 @@ static struct {
 	struct cache *cache;
 	struct digest d[BLOBS];
 	atomic_bool kept[BLOBS];
+	struct cache_room stage; /* one that is kept */
+	atomic_bool droppable;   /* it goes when it is asked to */
 } env;
 
 static bool keep(void *arg, const struct digest *d)
@@ -32,6 +34,17 @@ static int evict(void *arg, const struct digest *d, struct stow_err *err)
 	if (keep(arg, d))
 		return stow_fail(err, STOW_FAILED_PRECONDITION, "it is kept");
 	return backend_remove(env.fast, d, err);
+}
+
+static uint64_t drop_kept(void *arg, uint64_t goal)
+{
+	uint64_t bytes = env.stage.bytes;
+
+	(void)arg;
+	if (!atomic_load(&env.droppable) || goal == 0)
+		return 0;
+	cache_room_drop(&env.stage);
+	return bytes;
 }
 
 static int setup(void **state)
@@ -86,6 +99,7 @@ static void start(struct tiered_share max_size, struct tiered_share min_free)
 		.min_free = min_free,
 		.keep = keep,
 		.evict = evict,
+		.drop_kept = drop_kept,
 	});
 	cache_start(env.cache, env.meta);
 }
@@ -177,9 +191,25 @@ static void what_comes_to_be_behind_goes(void **state)
 	wait_bytes(0);
 }
 
-static void free_space_has_a_floor(void **state)
+static void room(uint64_t size, struct cache_room *r)
 {
 	struct stow_err err;
+
+	expect_ok(cache_make_room(env.cache, size, r, &err), &err);
+}
+
+static void no_room(uint64_t size, struct cache_room *r)
+{
+	struct cache_room before = *r;
+	struct stow_err err;
+
+	expect_fail(cache_make_room(env.cache, size, r, &err), &err, STOW_RESOURCE_EXHAUSTED);
+	assert_int_equal(r->bytes, before.bytes);
+}
+
+static void free_space_has_a_floor(void **state)
+{
+	struct cache_room r = { 0 };
 
 	(void)state;
 	put_all(true);
@@ -187,16 +217,17 @@ static void free_space_has_a_floor(void **state)
 	atomic_store(&env.plan.space_free, 20 * SIZE);
 	start(NONE, (struct tiered_share){ .percent = 18 });
 	wait_bytes(BLOBS * SIZE);
-	expect_ok(cache_make_room(env.cache, 2 * SIZE, &err), &err);
+	room(2 * SIZE, &r);
 	assert_int_equal(status().evicted, 0);
+	cache_room_drop(&r);
 	/* Nothing that goes makes this disk's free space more, so there never is enough. */
-	expect_fail(cache_make_room(env.cache, 5 * SIZE, &err), &err, STOW_RESOURCE_EXHAUSTED);
+	no_room(5 * SIZE, &r);
 	assert_true(status().evicted >= 3);
 }
 
 static void room_is_made_where_it_can_be(void **state)
 {
-	struct stow_err err;
+	struct cache_room r = { 0 };
 
 	(void)state;
 	put_all(true);
@@ -205,22 +236,155 @@ static void room_is_made_where_it_can_be(void **state)
 	start((struct tiered_share){ .percent = 2 }, NONE);
 	wait_bytes(BLOBS * SIZE);
 	assert_int_equal(status().cache_limit, 20 * SIZE);
-	expect_ok(cache_make_room(env.cache, 5 * SIZE, &err), &err);
+	room(5 * SIZE, &r);
 	assert_true(status().cache_bytes <= 15 * SIZE);
 	assert_true(status().evicted >= 5);
-	expect_fail(cache_make_room(env.cache, 20 * SIZE + 1, &err), &err, STOW_RESOURCE_EXHAUSTED);
+	cache_room_drop(&r);
+	no_room(20 * SIZE + 1, &r);
+	no_room(UINT64_MAX, &r);
 	for (int i = 0; i < BLOBS; i++)
 		atomic_store(&env.kept[i], true);
-	expect_fail(cache_make_room(env.cache, 20 * SIZE, &err), &err, STOW_RESOURCE_EXHAUSTED);
+	no_room(20 * SIZE, &r);
 }
 
 static void without_limits_there_is_always_room(void **state)
 {
-	struct stow_err err;
+	struct cache_room r = { 0 };
 
 	(void)state;
 	start(NONE, NONE);
-	expect_ok(cache_make_room(env.cache, UINT64_C(1) << 60, &err), &err);
+	room(UINT64_C(1) << 60, &r);
+	cache_room_drop(&r);
+	cache_room_drop(&r);
+}
+
+/* --- what was promised --- */
+
+static void what_was_promised_is_not_promised_again(void **state)
+{
+	struct cache_room r[3] = { 0 };
+
+	(void)state;
+	start((struct tiered_share){ .bytes = 10 * SIZE }, NONE);
+	room(4 * SIZE, &r[0]);
+	room(3 * SIZE, &r[1]);
+	room(3 * SIZE, &r[1]);
+	no_room(1, &r[2]);
+	assert_int_equal(status().cache_bytes, 0); /* nothing has come yet */
+	cache_room_drop(&r[0]);
+	no_room(4 * SIZE + 1, &r[2]);
+	room(4 * SIZE, &r[2]);
+	cache_room_written(&r[1], 2 * SIZE);
+	assert_int_equal(status().cache_bytes, 2 * SIZE);
+	cache_room_keep_written(&r[1]);
+	room(4 * SIZE, &r[0]);
+	no_room(1, &r[0]);
+	for (int i = 0; i < 3; i++) {
+		cache_room_used(&r[i]);
+		assert_int_equal(r[i].bytes, 0);
+	}
+	assert_int_equal(status().cache_bytes, 10 * SIZE);
+	no_room(1, &r[0]);
+}
+
+/* What was written of it, the disk's free space is without already. */
+static void what_was_promised_leaves_the_floor_free(void **state)
+{
+	struct cache_room r[2] = { 0 };
+
+	(void)state;
+	atomic_store(&env.plan.space_total, 100 * SIZE);
+	atomic_store(&env.plan.space_free, 20 * SIZE);
+	start(NONE, (struct tiered_share){ .bytes = 10 * SIZE });
+	room(6 * SIZE, &r[0]);
+	no_room(5 * SIZE, &r[1]);
+	atomic_store(&env.plan.space_free, 15 * SIZE);
+	cache_room_written(&r[0], 5 * SIZE);
+	no_room(5 * SIZE, &r[1]);
+	room(4 * SIZE, &r[1]);
+	cache_room_written(&r[0], 4 * SIZE); /* it was cut */
+	atomic_store(&env.plan.space_free, 16 * SIZE);
+	cache_room_drop(&r[1]);
+	room(4 * SIZE, &r[1]);
+	no_room(1, &r[1]);
+	cache_room_drop(&r[0]);
+	cache_room_drop(&r[1]);
+}
+
+static void ask(void *arg, int i)
+{
+	struct cache_room *r = arg;
+	struct stow_err err;
+
+	(void)!cache_make_room(env.cache, 3 * SIZE, &r[i], &err);
+}
+
+/* Ten may stay: three of eight that ask for three can have them, if all blobs go. */
+static void several_at_once_do_not_overshoot(void **state)
+{
+	struct cache_room r[8] = { 0 };
+	uint64_t promised = 0;
+
+	(void)state;
+	for (int i = 0; i < 10; i++)
+		put(i, true);
+	start((struct tiered_share){ .bytes = 10 * SIZE }, NONE);
+	wait_bytes(10 * SIZE);
+	run_threads(8, ask, r);
+	for (int i = 0; i < 8; i++)
+		promised += r[i].bytes;
+	assert_in_range(promised, 3 * SIZE, 9 * SIZE);
+	assert_true(status().cache_bytes + promised <= 10 * SIZE);
+	for (int i = 0; i < 8; i++)
+		cache_room_drop(&r[i]);
+}
+
+/* --- what is kept for later --- */
+
+static void what_is_kept_goes_before_any_blob(void **state)
+{
+	struct cache_room r = { 0 };
+
+	(void)state;
+	put_all(true);
+	start((struct tiered_share){ .bytes = 25 * SIZE }, NONE);
+	wait_bytes(BLOBS * SIZE);
+	cache_room_found(env.cache, 5 * SIZE, &env.stage);
+	assert_int_equal(status().cache_bytes, 25 * SIZE);
+	atomic_store(&env.droppable, true);
+	room(3 * SIZE, &r);
+	assert_int_equal(env.stage.bytes, 0);
+	assert_int_equal(status().evicted, 0);
+	assert_int_equal(status().cache_bytes, BLOBS * SIZE);
+	room(3 * SIZE, &r);
+	assert_true(status().evicted > 0);
+	cache_room_drop(&r);
+}
+
+/* As after a restart, where nobody asks for room. */
+static void what_is_kept_beyond_the_limit_goes(void **state)
+{
+	(void)state;
+	start((struct tiered_share){ .bytes = 3 * SIZE }, NONE);
+	atomic_store(&env.droppable, true);
+	cache_room_found(env.cache, 5 * SIZE, &env.stage);
+	wait_bytes(0);
+}
+
+/* --- a disk that takes no more --- */
+
+static void something_goes_when_the_disk_is_full(void **state)
+{
+	(void)state;
+	put_all(true);
+	start(NONE, NONE);
+	wait_bytes(BLOBS * SIZE);
+	assert_true(cache_squeeze(env.cache, 0));
+	assert_int_equal(status().evicted, CACHE_SQUEEZE);
+	assert_true(is_here(BLOBS - 1));
+	assert_true(cache_squeeze(env.cache, BLOBS * SIZE));
+	assert_int_equal(status().cache_bytes, 0);
+	assert_false(cache_squeeze(env.cache, 1));
 }
 
 int main(void)
@@ -234,6 +398,12 @@ int main(void)
 		TEST(free_space_has_a_floor),
 		TEST(room_is_made_where_it_can_be),
 		TEST(without_limits_there_is_always_room),
+		TEST(what_was_promised_is_not_promised_again),
+		TEST(what_was_promised_leaves_the_floor_free),
+		TEST(several_at_once_do_not_overshoot),
+		TEST(what_is_kept_goes_before_any_blob),
+		TEST(what_is_kept_beyond_the_limit_goes),
+		TEST(something_goes_when_the_disk_is_full),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

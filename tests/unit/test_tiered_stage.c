@@ -374,20 +374,37 @@ static void what_was_sent_is_not_sent_again(void **state UNUSED)
 	stage_close(st);
 }
 
+/* What was sent before the commit failed here is not what is committed in the end. */
+static void what_was_sent_as_another_blob_is_sent_again(void **state UNUSED)
+{
+	struct digest first = right(), d = blob_digest(DIGEST_SHA512, N, 1);
+	struct stow_err err;
+	struct stage *st;
+
+	t.commit_wait_ns = INT64_MAX;
+	st = create_full(A, &first);
+	atomic_store(&env.fast_plan.code, STOW_INTERNAL);
+	atomic_store(&env.fast_plan.after[FAULT_STAGE_PUBLISH], 1);
+	expect_fail(stage_publish(st, &first, &err), &err, STOW_INTERNAL);
+	expect_ok(stage_publish(st, &d, &err), &err);
+	check_blob(env.behind, &d, N, 1);
+	stage_close(st);
+}
+
 /* --- a full disk --- */
 
+/* Of bytes or of files: which of the two a disk does not say. */
 static void room_is_made_when_the_disk_is_full(void **state UNUSED)
 {
-	static const enum fault_op where[] = { FAULT_STAGE_WRITE, FAULT_STAGE_PUBLISH };
+	static const enum fault_op where[] = { FAULT_STAGE_CREATE, FAULT_STAGE_WRITE, FAULT_STAGE_PUBLISH };
+	struct digest d = right();
 	struct stow_err err;
+	struct stage *st;
 
-	for (unsigned i = 0; i < 2; i++) {
-		struct digest d = right();
-		struct stage *st = create(A, NULL);
-
+	for (unsigned i = 0; i < ARRAY_LEN(where); i++) {
 		atomic_store(&env.fast_plan.code, STOW_RESOURCE_EXHAUSTED);
 		atomic_store(&env.fast_plan.after[where[i]], 1);
-		expect_ok(write_some(st, 0, N, &err), &err);
+		st = create_full(A, NULL);
 		expect_ok(stage_publish(st, &d, &err), &err);
 		stage_close(st);
 		assert_int_equal(parts.rooms, i + 1);
@@ -395,14 +412,13 @@ static void room_is_made_when_the_disk_is_full(void **state UNUSED)
 		expect_ok(backend_remove(env.fast, &d, &err), &err);
 	}
 	atomic_store(&parts.no_room, true);
-	struct stage *st = create(A, NULL);
-
+	st = create(A, NULL);
 	atomic_store(&env.fast_plan.after[FAULT_STAGE_WRITE], 1);
 	expect_fail(write_some(st, 0, N, &err), &err, STOW_RESOURCE_EXHAUSTED);
 	atomic_store(&env.fast_plan.code, STOW_INTERNAL); /* another failure is not helped by room */
 	atomic_store(&env.fast_plan.after[FAULT_STAGE_WRITE], 1);
 	expect_fail(write_some(st, 0, N, &err), &err, STOW_INTERNAL);
-	assert_int_equal(parts.rooms, 3);
+	assert_int_equal(parts.rooms, ARRAY_LEN(where) + 1);
 	stage_close(st);
 }
 
@@ -446,6 +462,7 @@ int main(void)
 		CASE(a_commit_that_waits_replaces_what_is_wrong),
 		CASE(it_fails_at_once_where_nobody_answers),
 		CASE(what_was_sent_is_not_sent_again),
+		CASE(what_was_sent_as_another_blob_is_sent_again),
 		CASE(room_is_made_when_the_disk_is_full),
 		CASE(sources_alone_get_nothing),
 	};
