@@ -39,7 +39,7 @@ struct fetch {
 	pthread_cond_t change;
 
 	enum fetch_state state;
-	struct stow_err err; /* FAILED: why; else the last failure */
+	struct stow_err err; /* FAILED: why; else the last failure, or why it has no stage */
 	unsigned users;      /* the table, each reader, the thread */
 	unsigned readers;    /* open ones */
 	unsigned waiting;    /* threads that wait for a change of it */
@@ -67,6 +67,12 @@ struct fetch {
 	int64_t progress_ns; /* monotonic; when the last byte came */
 };
 
+/* Why a blob has not come. */
+struct fetch_failure {
+	struct digest digest;
+	struct stow_err err;
+};
+
 struct fetch_list {
 	struct fetch *first, *last;
 	unsigned n;
@@ -88,6 +94,8 @@ struct fetches {
 	struct fetch_list queue;  /* prefetches that have not begun, oldest first */
 	unsigned open;            /* readers */
 	uint64_t fetched, fetched_bytes;
+	struct fetch_failure failed[FETCH_FAILURES]; /* a ring */
+	size_t next_failed;
 };
 
 struct fetch_reader {

@@ -1,0 +1,73 @@
+/* What people have brought here ahead of time. It is not evicted while they go on asking: else a cache that
+ * is too small for all of it would bring and evict it in turn. */
+#include "backends/tiered/tiered_internal.h"
+#include "backends/tiered/tree.h"
+#include "content/base/clock.h"
+#include "content/base/mem.h"
+
+/* --- the lease --- */
+
+/* With every question it goes on for a while. */
+static void lease_renew(struct tiered *t, const struct digest *d, bool begin)
+{
+	int64_t now = clock_mono_ns();
+
+	LOCK_SCOPE(&t->lock);
+	if (t->leased_until_ns < now)
+		keyset_free(&t->leased);
+	t->leased_until_ns = now + FLEET_LEASE_NS;
+	if (begin)
+		keyset_add(&t->leased, keyset_key(d));
+}
+
+bool tiered_is_leased(struct tiered *t, const struct digest *d)
+{
+	LOCK_SCOPE(&t->lock);
+	return t->leased_until_ns >= clock_mono_ns() && keyset_has(&t->leased, keyset_key(d));
+}
+
+/* --- one blob --- */
+
+static void ask_for(struct tiered *t, const struct digest *d, struct fleet_brought *b)
+{
+	struct stow_err err;
+
+	if (fetch_want(t->fetches, d, &err) == 0)
+		b->place = FLEET_COMING;
+	else if (err.code == STOW_UNAVAILABLE)
+		b->place = FLEET_ABSENT; /* another time */
+	else {
+		b->place = FLEET_FAILED;
+		b->why = err;
+	}
+}
+
+int tiered_bring(struct backend *backend, const struct digest *d, uint64_t size, bool begin,
+		 struct fleet_brought *ret_b, struct stow_err *err)
+{
+	struct tiered *t = tiered_from(backend);
+	struct fleet_brought b = { .place = FLEET_ABSENT, .size = size };
+	/* In this order: what comes meanwhile is seen by the second look. */
+	bool coming = fetch_is_coming(t->fetches, d);
+	struct blob_stat st;
+
+	lease_renew(t, d, begin);
+	if (backend_stat(t->fast, d, &st, err) == 0) {
+		if (begin)
+			backend_touch(t->fast, d);
+		b.place = FLEET_HERE;
+		if (tree_children(t->fast, d, &b.children, &b.n_children, err) < 0 &&
+		    err->code != STOW_NOT_FOUND) /* gone just now */
+			return -1;
+	} else if (err->code != STOW_NOT_FOUND) {
+		return -1;
+	} else if (coming) {
+		b.place = FLEET_COMING;
+	} else if (begin) {
+		ask_for(t, d, &b);
+	} else if (fetch_failed(t->fetches, d, &b.why)) {
+		b.place = FLEET_FAILED;
+	}
+	*ret_b = b;
+	return 0;
+}
