@@ -88,9 +88,9 @@ struct fleet_ops {
 	int (*unpin)(struct backend *b, const struct digest *d, struct fleet_pinned *ret_p,
 		     struct stow_err *err);
 	/* How it stands with a blob of the view, which has `size` bytes; with `begin` it is asked for where
-	 * it is not here. As long as somebody calls this for any blob, and FLEET_LEASE_NS more, none that was
-	 * asked for is evicted. It has FAILED with FAILED_PRECONDITION where nothing is brought that nobody
-	 * reads. */
+	 * it is not here. As long as somebody calls this for any blob, and FLEET_LEASE_NS more, none is
+	 * evicted that this was called for. It has FAILED with FAILED_PRECONDITION where nothing is brought
+	 * that nobody reads. */
 	int (*bring)(struct backend *b, const struct digest *d, uint64_t size, bool begin,
 		     struct fleet_brought *ret_b, struct stow_err *err);
 };

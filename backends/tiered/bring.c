@@ -7,8 +7,9 @@
 
 /* --- the lease --- */
 
-/* With every question it goes on for a while. */
-static void lease_renew(struct tiered *t, const struct digest *d, bool begin)
+/* With every question it goes on for a while; also with one that only looks: the blob may have been adopted
+ * for it, and be coming. */
+static void lease_renew(struct tiered *t, const struct digest *d)
 {
 	int64_t now = clock_mono_ns();
 
@@ -16,8 +17,7 @@ static void lease_renew(struct tiered *t, const struct digest *d, bool begin)
 	if (t->leased_until_ns < now)
 		keyset_free(&t->leased);
 	t->leased_until_ns = now + FLEET_LEASE_NS;
-	if (begin)
-		keyset_add(&t->leased, keyset_key(d));
+	keyset_add(&t->leased, keyset_key(d));
 }
 
 bool tiered_is_leased(struct tiered *t, const struct digest *d)
@@ -51,7 +51,7 @@ int tiered_bring(struct backend *backend, const struct digest *d, uint64_t size,
 	bool coming = fetch_is_coming(t->fetches, d);
 	struct blob_stat st;
 
-	lease_renew(t, d, begin);
+	lease_renew(t, d);
 	if (backend_stat(t->fast, d, &st, err) == 0) {
 		if (begin)
 			backend_touch(t->fast, d);
