@@ -173,6 +173,7 @@ int cmd_prefetch(int argc, char **argv)
 	if (reach(conf, &client, &err) < 0)
 		return output_fail(SPEC.command, &err);
 	p.client = client;
+	p.lease = clock_wall_ns();
 	if (timeout)
 		p.until_ns = clock_mono_ns() + wait_ns;
 	return prefetch(&p, conf, v, common.n_args);

@@ -126,7 +126,7 @@ static int ask(struct prefetch *p, struct wanted_list *l, size_t i, struct stow_
 	CLEANUP(fleet_brought_free) struct fleet_brought b = { 0 };
 	struct wanted *w = &l->v[i];
 
-	if (client_bring(p->client, &w->digest, !w->begun, &b, err) == 0) {
+	if (client_bring(p->client, &w->digest, p->lease, !w->begun, &b, err) == 0) {
 		take_answer(p, l, i, &b);
 		return 0;
 	}
@@ -148,7 +148,7 @@ int prefetch_add_named(struct prefetch *p, const struct digest *d, struct stow_e
 
 	if (!is_new(p, d))
 		return 0;
-	if (client_bring(p->client, d, false, &b, err) < 0) {
+	if (client_bring(p->client, d, p->lease, false, &b, err) < 0) {
 		if (!is_of_blob(err))
 			return -1;
 		fail(p, &w, err);

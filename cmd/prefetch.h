@@ -29,6 +29,7 @@ struct wanted_list {
 struct prefetch {
 	const char *command; /* for messages */
 	struct client *client;
+	int64_t lease; /* another number for each use of this */
 	const atomic_bool *interrupted;
 	int64_t until_ns; /* monotonic */
 	bool spare;       /* nothing else has to go for it */

@@ -6,7 +6,7 @@
 #include "content/backend.h"
 
 enum { FLEET_TEXT = 512, FLEET_BEHIND_MAX = 9 };
-static const int64_t FLEET_LEASE_NS = INT64_C(30000000000);
+static const int64_t FLEET_LEASE_NS = INT64_C(10000000000);
 
 /* One storage behind. */
 struct fleet_behind {
@@ -60,7 +60,8 @@ enum fleet_place {
 	FLEET_HERE,
 	FLEET_FAILED, /* it was asked for, and did not come */
 };
-/* How it stands with a blob that is to come here. */
+/* How it stands with a blob that is to come here. Who wants many has a lease, a number of his own: as long as
+ * he goes on asking by it, and FLEET_LEASE_NS more, none that he has asked for is evicted. */
 struct fleet_brought {
 	enum fleet_place place;
 	uint64_t size;
@@ -88,10 +89,9 @@ struct fleet_ops {
 	int (*unpin)(struct backend *b, const struct digest *d, struct fleet_pinned *ret_p,
 		     struct stow_err *err);
 	/* How it stands with a blob of the view, which has `size` bytes; with `begin` it is asked for where
-	 * it is not here. As long as somebody calls this for any blob, and FLEET_LEASE_NS more, none is
-	 * evicted that this was called for. It has FAILED with FAILED_PRECONDITION where nothing is brought
-	 * that nobody reads. */
-	int (*bring)(struct backend *b, const struct digest *d, uint64_t size, bool begin,
+	 * it is not here. It has FAILED with FAILED_PRECONDITION where nothing is brought that nobody reads.
+	 */
+	int (*bring)(struct backend *b, const struct digest *d, uint64_t size, int64_t lease, bool begin,
 		     struct fleet_brought *ret_b, struct stow_err *err);
 };
 

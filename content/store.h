@@ -66,8 +66,8 @@ int store_pin(struct store *s, const struct digest *d, struct fleet_pinned *ret_
 int store_unpin(struct store *s, const struct digest *d, struct fleet_pinned *ret_p,
 		struct stow_err *err) MUST_CHECK;
 /* The same; adopts what is not in the database, as store_info() does. *ret_b is to be freed. */
-int store_bring(struct store *s, const struct digest *d, bool begin, struct fleet_brought *ret_b,
-		struct stow_err *err) MUST_CHECK;
+int store_bring(struct store *s, const struct digest *d, int64_t lease, bool begin,
+		struct fleet_brought *ret_b, struct stow_err *err) MUST_CHECK;
 
 /* --- blobs --- */
 

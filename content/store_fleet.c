@@ -48,13 +48,13 @@ int store_unpin(struct store *s, const struct digest *d, struct fleet_pinned *re
 	return fleet == NULL ? -1 : fleet->unpin(s->backend, d, ret_p, err);
 }
 
-int store_bring(struct store *s, const struct digest *d, bool begin, struct fleet_brought *ret_b,
-		struct stow_err *err)
+int store_bring(struct store *s, const struct digest *d, int64_t lease, bool begin,
+		struct fleet_brought *ret_b, struct stow_err *err)
 {
 	CLEANUP(blob_info_free) struct blob_info info = { 0 };
 	const struct fleet_ops *fleet = fleet_of(s, ": all its bytes are here", err);
 
 	if (fleet == NULL || store_info(s, d, &info, err) < 0)
 		return -1;
-	return fleet->bring(s->backend, d, info.size, begin, ret_b, err);
+	return fleet->bring(s->backend, d, info.size, lease, begin, ret_b, err);
 }

@@ -282,16 +282,21 @@ static int copy_children(const Pb__BringResponse *m, struct fleet_brought *b, st
 	return 0;
 }
 
-int client_bring(struct client *c, const struct digest *d, bool begin, struct fleet_brought *ret_b,
-		 struct stow_err *err)
+int client_bring(struct client *c, const struct digest *d, int64_t lease, bool begin,
+		 struct fleet_brought *ret_b, struct stow_err *err)
 {
 	const char *method = begin ? "/stowage.v1.Admin/Bring" : "/stowage.v1.Admin/Look";
+	Pb__BringRequest request = PB__BRING_REQUEST__INIT;
 	struct fleet_brought b = { 0 };
+	char text[DIGEST_STR_MAX];
 	Pb__BringResponse *m;
 	grpc_slice answer;
 	int result;
 
-	if (digest_call(c, method, d, &answer, err) < 0)
+	digest_format(d, text);
+	request.digest = (ProtobufCBinaryData){ .len = strlen(text), .data = (uint8_t *)text };
+	request.lease = lease;
+	if (unary(c, method, &request.base, &answer, err) < 0)
 		return -1;
 	m = pb__bring_response__unpack(NULL, GRPC_SLICE_LENGTH(answer), GRPC_SLICE_START_PTR(answer));
 	grpc_slice_unref(answer);

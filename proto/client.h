@@ -39,8 +39,8 @@ int client_pin(struct client *c, const struct digest *d, struct fleet_pinned *re
 int client_unpin(struct client *c, const struct digest *d, struct fleet_pinned *ret_p,
 		 struct stow_err *err) MUST_CHECK;
 /* *ret_b is to be freed. */
-int client_bring(struct client *c, const struct digest *d, bool begin, struct fleet_brought *ret_b,
-		 struct stow_err *err) MUST_CHECK;
+int client_bring(struct client *c, const struct digest *d, int64_t lease, bool begin,
+		 struct fleet_brought *ret_b, struct stow_err *err) MUST_CHECK;
 
 /* Content.Info, for what it does: the daemon adopts a blob that was put into its directory. */
 int client_touch(struct client *c, const struct digest *d, struct stow_err *err) MUST_CHECK;

@@ -35,6 +35,7 @@ static inline const struct service *service_of(const struct rpc_call *c)
 struct blob_call {
 	struct rpc_call base;
 	struct digest digest;
+	int64_t number; /* field 2, of requests that have one */
 	char subject[DIGEST_STR_MAX];
 };
 static inline struct blob_call *blob_call(struct rpc_call *c)

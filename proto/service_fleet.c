@@ -114,7 +114,7 @@ static void bring(struct rpc_call *c, bool begin)
 	struct blob_call *b = blob_call(c);
 	struct stow_err err;
 
-	if (store_bring(service_of(c)->store, &b->digest, begin, &brought, &err) < 0)
+	if (store_bring(service_of(c)->store, &b->digest, b->number, begin, &brought, &err) < 0)
 		rpc_finish(c, &err, b->subject);
 	else
 		reply_brought(c, &brought);

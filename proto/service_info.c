@@ -15,6 +15,7 @@ bool blob_call_begin(struct rpc_call *c)
 		return false;
 	}
 	b->digest = r.digest;
+	b->number = r.offset;
 	digest_format(&r.digest, b->subject);
 	return true;
 }

@@ -5,25 +5,49 @@
 #include "content/base/clock.h"
 #include "content/base/mem.h"
 
-/* --- the lease --- */
+/* --- leases --- */
 
-/* With every question it goes on for a while; also with one that only looks: the blob may have been adopted
- * for it, and be coming. */
-static void lease_renew(struct tiered *t, const struct digest *d)
+/* The lease of that number: the one there is, or one in the place of an ended one; of the one that ends
+ * first, where all are in use. */
+static struct tiered_lease *lease_get_locked(struct tiered *t, int64_t id, int64_t now)
+{
+	struct tiered_lease *first = &t->leases[0];
+
+	LOCK_ASSERT(&t->lock);
+	for (size_t i = 0; i < TIERED_LEASES; i++) {
+		struct tiered_lease *l = &t->leases[i];
+
+		if (l->id == id && l->until_ns >= now)
+			return l;
+		if (l->until_ns < first->until_ns)
+			first = l;
+	}
+	keyset_free(&first->keys);
+	first->id = id;
+	return first;
+}
+
+/* Also for who only looks: the blob may have been adopted for him, and be coming. */
+static void lease_renew(struct tiered *t, int64_t id, const struct digest *d)
 {
 	int64_t now = clock_mono_ns();
+	struct tiered_lease *l;
 
 	LOCK_SCOPE(&t->lock);
-	if (t->leased_until_ns < now)
-		keyset_free(&t->leased);
-	t->leased_until_ns = now + FLEET_LEASE_NS;
-	keyset_add(&t->leased, keyset_key(d));
+	l = lease_get_locked(t, id, now);
+	l->until_ns = now + FLEET_LEASE_NS;
+	keyset_add(&l->keys, keyset_key(d));
 }
 
 bool tiered_is_leased(struct tiered *t, const struct digest *d)
 {
+	int64_t now = clock_mono_ns();
+
 	LOCK_SCOPE(&t->lock);
-	return t->leased_until_ns >= clock_mono_ns() && keyset_has(&t->leased, keyset_key(d));
+	for (size_t i = 0; i < TIERED_LEASES; i++)
+		if (t->leases[i].until_ns >= now && keyset_has(&t->leases[i].keys, keyset_key(d)))
+			return true;
+	return false;
 }
 
 /* --- one blob --- */
@@ -42,7 +66,7 @@ static void ask_for(struct tiered *t, const struct digest *d, struct fleet_broug
 	}
 }
 
-int tiered_bring(struct backend *backend, const struct digest *d, uint64_t size, bool begin,
+int tiered_bring(struct backend *backend, const struct digest *d, uint64_t size, int64_t lease, bool begin,
 		 struct fleet_brought *ret_b, struct stow_err *err)
 {
 	struct tiered *t = tiered_from(backend);
@@ -51,7 +75,7 @@ int tiered_bring(struct backend *backend, const struct digest *d, uint64_t size,
 	bool coming = fetch_is_coming(t->fetches, d);
 	struct blob_stat st;
 
-	lease_renew(t, d);
+	lease_renew(t, lease, d);
 	if (backend_stat(t->fast, d, &st, err) == 0) {
 		if (begin)
 			backend_touch(t->fast, d);

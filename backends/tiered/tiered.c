@@ -179,7 +179,8 @@ static void tiered_free(struct backend *b)
 	for (unsigned i = 0; i < TIERED_BUCKETS; i++)
 		assert(t->open[i] == NULL);
 	claims_destroy(&t->claims);
-	keyset_free(&t->leased);
+	for (unsigned i = 0; i < TIERED_LEASES; i++)
+		keyset_free(&t->leases[i].keys);
 	lock_destroy(&t->lock);
 	free(t->identity);
 	FREE_OBJ(t);

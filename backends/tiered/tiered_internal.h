@@ -33,7 +33,14 @@
 
 #define TIERED_MAGIC 0x71e20001u
 
-enum { TIERED_BUCKETS = 256 };
+enum { TIERED_BUCKETS = 256, TIERED_LEASES = 8 };
+
+/* What somebody has brought here is not evicted meanwhile (fleet.h). */
+struct tiered_lease {
+	int64_t id;
+	int64_t until_ns; /* monotonic; 0: never used */
+	struct keyset keys;
+};
 
 struct tiered {
 	struct backend base;
@@ -56,11 +63,10 @@ struct tiered {
 	/* Held while a blob gets its bytes in `fast` or loses them: whoever evicts looks whether it is behind
 	 * and removes it, and nobody must publish the same content in between. */
 	struct claims claims;
-	struct lock lock;                         /* for what follows */
-	struct tiered_blob *open[TIERED_BUCKETS]; /* handles, by digest */
-	struct tiered_stage *stages;              /* open ones: stage.c's */
-	struct keyset leased;                     /* bring.c's: are not evicted ... */
-	int64_t leased_until_ns;                  /* ... for now; monotonic */
+	struct lock lock;                          /* for what follows */
+	struct tiered_blob *open[TIERED_BUCKETS];  /* handles, by digest */
+	struct tiered_stage *stages;               /* open ones: stage.c's */
+	struct tiered_lease leases[TIERED_LEASES]; /* bring.c's */
 };
 struct tiered *tiered_from(struct backend *b);
 
@@ -77,7 +83,7 @@ void tiered_give_up(struct tiered *t, const struct digest *d);
 int tiered_drop_fast(struct tiered *t, const struct digest *d, struct stow_err *err);
 
 /* The slot of struct fleet_ops that bring.c fills. */
-int tiered_bring(struct backend *b, const struct digest *d, uint64_t size, bool begin,
+int tiered_bring(struct backend *b, const struct digest *d, uint64_t size, int64_t lease, bool begin,
 		 struct fleet_brought *ret_b, struct stow_err *err);
 /* Whether it was asked for so that it must not be evicted now. */
 bool tiered_is_leased(struct tiered *t, const struct digest *d);

@@ -197,7 +197,7 @@ static void bring(const struct digest *d)
 	CLEANUP(fleet_brought_free) struct fleet_brought b = { 0 };
 	struct stow_err err;
 
-	expect_ok(store_bring(env.store, d, true, &b, &err), &err);
+	expect_ok(store_bring(env.store, d, 1, true, &b, &err), &err);
 	wait_for(is_here(d));
 }
 
@@ -207,7 +207,8 @@ static void end_lease(void)
 	struct tiered *t = tiered_from(env.store->backend);
 
 	LOCK_SCOPE(&t->lock);
-	t->leased_until_ns = 0;
+	for (unsigned i = 0; i < TIERED_LEASES; i++)
+		t->leases[i].until_ns = 0;
 }
 
 /* Makes the cache full of other blobs, so that it has to evict all others that may go. */
@@ -219,7 +220,7 @@ static void crowd_out(unsigned seed)
 		struct stow_err err;
 
 		end_lease();
-		expect_ok(store_bring(env.store, &d, true, &b, &err), &err);
+		expect_ok(store_bring(env.store, &d, 1, true, &b, &err), &err);
 		fleet_brought_free(&b);
 		wait_for(is_here(&d) || !fetch_is_coming(tiered_from(env.store->backend)->fetches, &d));
 	}
@@ -408,7 +409,7 @@ static struct fleet_brought ask(const struct digest *d, bool begin)
 	struct fleet_brought b;
 	struct stow_err err;
 
-	expect_ok(store_bring(env.store, d, begin, &b, &err), &err);
+	expect_ok(store_bring(env.store, d, 1, begin, &b, &err), &err);
 	return b;
 }
 
@@ -447,7 +448,7 @@ static void what_does_not_come_says_why(void **state UNUSED)
 	struct fleet_brought b;
 	struct stow_err err;
 
-	expect_fail(store_bring(env.store, &unknown, true, &b, &err), &err, STOW_NOT_FOUND);
+	expect_fail(store_bring(env.store, &unknown, 1, true, &b, &err), &err, STOW_NOT_FOUND);
 	adopt(&lost, SIZE);
 	b = ask(&lost, true);
 	assert_int_equal(b.place, FLEET_COMING);
@@ -485,6 +486,31 @@ static void a_full_cache_keeps_what_was_brought(void **state UNUSED)
 	assert_int_equal(status().cache_room, 0);
 }
 
+/* What somebody else has brought before is no less than what is asked for now, until he has stopped asking.
+ */
+static void each_has_a_lease_of_his_own(void **state UNUSED)
+{
+	struct tiered *t = tiered_from(env.store->backend);
+	struct digest d[TIERED_LEASES + 1];
+	struct stow_err err;
+
+	for (unsigned i = 0; i < ARRAY_LEN(d); i++) {
+		struct fleet_brought b = { 0 };
+
+		d[i] = blob_in_view(1 + i);
+		expect_ok(store_bring(env.store, &d[i], 1 + (int64_t)i, false, &b, &err), &err);
+		fleet_brought_free(&b);
+		assert_true(tiered_is_leased(t, &d[i]));
+	}
+	assert_false(tiered_is_leased(t, &d[0])); /* one too many */
+	for (unsigned i = 1; i < ARRAY_LEN(d); i++)
+		assert_true(tiered_is_leased(t, &d[i]));
+	end_lease();
+	(void)ask(&d[0], false);
+	assert_true(tiered_is_leased(t, &d[0]));
+	assert_false(tiered_is_leased(t, &d[1]));
+}
+
 static int setup_without_prefetch(void **state)
 {
 	memset(&env, 0, sizeof(env));
@@ -519,6 +545,7 @@ int main(void)
 		CASE(what_is_asked_for_comes_with_what_it_refers_to),
 		CASE(what_does_not_come_says_why),
 		CASE(a_full_cache_keeps_what_was_brought),
+		CASE(each_has_a_lease_of_his_own),
 		cmocka_unit_test_setup_teardown(where_nothing_is_prefetched_nothing_is_brought,
 						setup_without_prefetch, teardown),
 	};
