@@ -1,162 +1,8 @@
-/* What people want to stay here, and what they have brought ahead of time: a store whose cache is too small.
- */
-#include "backends/backends.h"
+/* What people want to stay here. */
 #include "backends/tiered/manifest.h"
-#include "backends/tiered/tiered_internal.h"
-#include "content/base/clock.h"
-#include "content/base/mem.h"
-#include "content/store_internal.h"
-#include "tests/suite/suite.h"
+#include "tests/unit/pin_env.h"
 
 #include <stdio.h>
-
-enum { SIZE = 100000, MAX_SIZE = 6 * SIZE }; /* of each blob that is no manifest; of the cache */
-
-static struct {
-	char dir[TEMP_DIR_MAX];
-	struct fault_plan fast_plan, behind_plan;
-	struct backend *fast, *behind;
-	struct store *store;
-	unsigned prefetch;
-} env;
-
-static int start(void **state UNUSED)
-{
-	struct tiered_options o = {
-		.names = { "behind" },
-		.n_behind = 1,
-		.identity = "test",
-		.info_timeout_ns = 5 * NSEC_PER_SEC,
-		.prefetch = env.prefetch,
-		.max_size = { .bytes = MAX_SIZE },
-	};
-	struct store_options so = { .root = env.dir };
-	struct store_opened opened;
-	struct backend *mem;
-	struct stow_err err;
-
-	expect_ok(mem_new(&mem, &err), &err);
-	expect_ok(fault_new(mem, &env.fast_plan, &env.fast, &err), &err);
-	expect_ok(mem_new(&mem, &err), &err);
-	expect_ok(fault_new(mem, &env.behind_plan, &env.behind, &err), &err);
-	o.fast = env.fast;
-	o.behind[0] = env.behind;
-	expect_ok(tiered_new(&o, &so.backend, &err), &err);
-	expect_ok(store_open(&so, &env.store, &opened, &err), &err);
-	store_start(env.store);
-	return 0;
-}
-
-static int setup(void **state)
-{
-	memset(&env, 0, sizeof(env));
-	temp_dir_make(env.dir);
-	env.prefetch = 2;
-	return start(state);
-}
-
-static void stop(void)
-{
-	store_stop(env.store);
-	store_close(TAKE(env.store));
-}
-
-static int teardown(void **state UNUSED)
-{
-	stop();
-	temp_dir_remove(env.dir);
-	return 0;
-}
-
-/* --- material --- */
-
-static void adopt(const struct digest *d, uint64_t size)
-{
-	struct blob_info info = { .digest = *d, .size = size, .created_ns = 1 };
-	struct stow_err err;
-
-	expect_ok(meta_blobs_adopt(env.store->meta, &info, 1, true, &err), &err);
-}
-
-/* A blob that is behind; in the view, too. */
-static struct digest blob_behind(unsigned seed)
-{
-	struct digest d = blob_digest(DIGEST_SHA256, SIZE, seed);
-
-	put_blob(env.behind, &d, SIZE, seed);
-	return d;
-}
-
-static struct digest blob_in_view(unsigned seed)
-{
-	struct digest d = blob_behind(seed);
-
-	adopt(&d, SIZE);
-	return d;
-}
-
-static struct digest text_behind(const char *text)
-{
-	CLEANUP(hash_freep) struct hash *h = hash_new(DIGEST_SHA256);
-	CLEANUP(stage_closep) struct stage *st = NULL;
-	struct stage_name name = new_name();
-	struct stow_err err;
-	struct digest d;
-
-	hash_update(h, text, strlen(text));
-	hash_digest(h, &d);
-	expect_ok(backend_stage_create(env.behind, name.s, NULL, &st, &err), &err);
-	expect_ok(write_bytes(st, text, strlen(text), 0, &err), &err);
-	expect_ok(stage_publish(st, &d, &err), &err);
-	return d;
-}
-
-/* A manifest of these layers, or an index of these manifests. */
-static struct digest document(const char *key, const struct digest *v, size_t n, bool in_view)
-{
-	char text[1000], one[DIGEST_STR_MAX];
-	struct digest d;
-	int len = snprintf(text, sizeof(text), "{\"%s\":[", key);
-
-	for (size_t i = 0; i < n; i++) {
-		digest_format(&v[i], one);
-		len += snprintf(text + len, sizeof(text) - (size_t)len, "%s{\"digest\":\"%s\",\"size\":%d}",
-				i > 0 ? "," : "", one, SIZE);
-	}
-	len += snprintf(text + len, sizeof(text) - (size_t)len, "]}");
-	d = text_behind(text);
-	if (in_view)
-		adopt(&d, (uint64_t)len);
-	return d;
-}
-
-static bool is_here(const struct digest *d)
-{
-	struct blob_stat st;
-	struct stow_err err;
-
-	return backend_stat(env.fast, d, &st, &err) == 0;
-}
-
-#define wait_for(cond)                                                                                       \
-	do {                                                                                                 \
-		int64_t until_ = clock_mono_ns() + 60 * NSEC_PER_SEC;                                        \
-                                                                                                             \
-		while (!(cond)) {                                                                            \
-			if (clock_mono_ns() > until_)                                                        \
-				fail_msg("line %d: not so: %s", __LINE__, #cond);                            \
-			(void)usleep(1000);                                                                  \
-		}                                                                                            \
-	} while (0)
-
-static struct fleet_status status(void)
-{
-	struct fleet_status st;
-	struct stow_err err;
-
-	expect_ok(store_fleet_status(env.store, &st, &err), &err);
-	return st;
-}
 
 static void flush(void)
 {
@@ -164,8 +10,6 @@ static void flush(void)
 
 	expect_ok(store_flush(env.store, &err), &err);
 }
-
-/* --- pinning --- */
 
 static struct fleet_pinned pin(const struct digest *d)
 {
@@ -192,39 +36,19 @@ static bool is_pinned(const struct digest *d)
 	return meta_pin_get(env.store->meta, d, NULL, &err) == 0;
 }
 
-static void bring(const struct digest *d)
-{
-	CLEANUP(fleet_brought_free) struct fleet_brought b = { 0 };
-	struct stow_err err;
-
-	expect_ok(store_bring(env.store, d, 1, true, &b, &err), &err);
-	wait_for(is_here(d));
-}
-
-/* As a node that has not asked for anything for a while. */
-static void end_lease(void)
-{
-	struct tiered *t = tiered_from(env.store->backend);
-
-	LOCK_SCOPE(&t->lock);
-	for (unsigned i = 0; i < TIERED_LEASES; i++)
-		t->leases[i].until_ns = 0;
-}
-
 /* Makes the cache full of other blobs, so that it has to evict all others that may go. */
 static void crowd_out(unsigned seed)
 {
 	for (unsigned i = 0; i < 12; i++) {
 		struct digest d = blob_in_view(seed + i);
-		struct fleet_brought b = { 0 };
-		struct stow_err err;
+		struct fleet_brought b;
 
-		end_lease();
-		expect_ok(store_bring(env.store, &d, 1, true, &b, &err), &err);
+		end_leases();
+		b = ask(&d, true);
 		fleet_brought_free(&b);
-		wait_for(is_here(&d) || !fetch_is_coming(tiered_from(env.store->backend)->fetches, &d));
+		wait_for(is_here(&d) || !fetch_is_coming(env.tiered->fetches, &d));
 	}
-	end_lease();
+	end_leases();
 }
 
 static void a_pinned_image_stays_until_it_is_unpinned(void **state UNUSED)
@@ -266,7 +90,7 @@ static void what_is_only_behind_comes(void **state UNUSED)
 static void what_does_not_come_is_tried_until_it_does(void **state UNUSED)
 {
 	struct digest d = blob_in_view(1);
-	struct fetches *fs = tiered_from(env.store->backend)->fetches;
+	struct fetches *fs = env.tiered->fetches;
 	struct stow_err err;
 
 	atomic_store(&env.behind_plan.code, STOW_NOT_FOUND);
@@ -287,14 +111,13 @@ static void what_does_not_come_is_tried_until_it_does(void **state UNUSED)
 	wait_for(is_here(&d));
 }
 
-static void pins_survive_a_restart_without_the_bytes(void **state)
+static void pins_survive_a_restart_without_the_bytes(void **state UNUSED)
 {
 	struct digest d = blob_in_view(1);
 
 	(void)pin(&d);
 	wait_for(is_here(&d));
-	stop();
-	(void)start(state); /* on empty storages */
+	restart(2);
 	assert_true(is_pinned(&d));
 	assert_false(is_here(&d));
 	put_blob(env.behind, &d, SIZE, 1);
@@ -402,135 +225,9 @@ static void a_manifest_of_too_many_is_refused(void **state UNUSED)
 	assert_false(is_pinned(&d));
 }
 
-/* --- bringing --- */
-
-static struct fleet_brought ask(const struct digest *d, bool begin)
-{
-	struct fleet_brought b;
-	struct stow_err err;
-
-	expect_ok(store_bring(env.store, d, 1, begin, &b, &err), &err);
-	return b;
-}
-
-static void what_is_asked_for_comes_with_what_it_refers_to(void **state UNUSED)
-{
-	struct digest layers[] = { blob_behind(1), blob_in_view(2) };
-	struct digest manifest = document("layers", layers, 2, false), index;
-	struct fleet_brought b;
-
-	index = document("manifests", &manifest, 1, true);
-	b = ask(&index, false);
-	assert_int_equal(b.place, FLEET_ABSENT);
-	assert_int_equal(b.n_children, 0);
-	b = ask(&index, true);
-	assert_int_equal(b.place, FLEET_COMING);
-	wait_for(is_here(&index));
-	b = ask(&index, false);
-	assert_int_equal(b.place, FLEET_HERE);
-	assert_int_equal(b.n_children, 1);
-	assert_true(digest_equal(&b.children[0].digest, &manifest) && b.children[0].of_an_index);
-	fleet_brought_free(&b);
-	b = ask(&manifest, true); /* is adopted */
-	fleet_brought_free(&b);
-	wait_for(is_here(&manifest));
-	b = ask(&manifest, true);
-	assert_int_equal(b.place, FLEET_HERE);
-	assert_int_equal(b.n_children, 2);
-	assert_true(digest_equal(&b.children[1].digest, &layers[1]) && !b.children[1].of_an_index);
-	assert_int_equal(b.children[1].size, SIZE);
-	fleet_brought_free(&b);
-}
-
-static void what_does_not_come_says_why(void **state UNUSED)
-{
-	struct digest unknown = some_digest(DIGEST_SHA256, 7), lost = blob_digest(DIGEST_SHA256, SIZE, 1);
-	struct fleet_brought b;
-	struct stow_err err;
-
-	expect_fail(store_bring(env.store, &unknown, 1, true, &b, &err), &err, STOW_NOT_FOUND);
-	adopt(&lost, SIZE);
-	b = ask(&lost, true);
-	assert_int_equal(b.place, FLEET_COMING);
-	wait_for(ask(&lost, false).place == FLEET_FAILED);
-	b = ask(&lost, false);
-	assert_int_equal(b.why.code, STOW_NOT_FOUND);
-	put_blob(env.behind, &lost, SIZE, 1);
-	b = ask(&lost, true); /* once more */
-	wait_for(ask(&lost, false).place == FLEET_HERE);
-}
-
-/* The cache has room for six. */
-static void a_full_cache_keeps_what_was_brought(void **state UNUSED)
-{
-	struct digest old = blob_in_view(20), d[8];
-	unsigned here = 0;
-	struct fleet_brought b;
-
-	bring(&old);
-	end_lease();
-	assert_int_equal(status().cache_room, MAX_SIZE - SIZE);
-	for (unsigned i = 0; i < ARRAY_LEN(d); i++) {
-		d[i] = blob_in_view(1 + i);
-		b = ask(&d[i], true);
-		wait_for((b = ask(&d[i], false)).place == FLEET_HERE || b.place == FLEET_FAILED);
-		if (b.place == FLEET_FAILED)
-			assert_int_equal(b.why.code, STOW_RESOURCE_EXHAUSTED);
-	}
-	assert_false(is_here(&old));
-	for (unsigned i = 0; i < ARRAY_LEN(d); i++)
-		here += is_here(&d[i]);
-	assert_int_equal(here, 6);
-	for (unsigned i = 0; i < 6; i++)
-		assert_true(is_here(&d[i]));
-	assert_int_equal(status().cache_room, 0);
-}
-
-/* What somebody else has brought before is no less than what is asked for now, until he has stopped asking.
- */
-static void each_has_a_lease_of_his_own(void **state UNUSED)
-{
-	struct tiered *t = tiered_from(env.store->backend);
-	struct digest d[TIERED_LEASES + 1];
-	struct stow_err err;
-
-	for (unsigned i = 0; i < ARRAY_LEN(d); i++) {
-		struct fleet_brought b = { 0 };
-
-		d[i] = blob_in_view(1 + i);
-		expect_ok(store_bring(env.store, &d[i], 1 + (int64_t)i, false, &b, &err), &err);
-		fleet_brought_free(&b);
-		assert_true(tiered_is_leased(t, &d[i]));
-	}
-	assert_false(tiered_is_leased(t, &d[0])); /* one too many */
-	for (unsigned i = 1; i < ARRAY_LEN(d); i++)
-		assert_true(tiered_is_leased(t, &d[i]));
-	end_lease();
-	(void)ask(&d[0], false);
-	assert_true(tiered_is_leased(t, &d[0]));
-	assert_false(tiered_is_leased(t, &d[1]));
-}
-
-static int setup_without_prefetch(void **state)
-{
-	memset(&env, 0, sizeof(env));
-	temp_dir_make(env.dir);
-	return start(state);
-}
-
-static void where_nothing_is_prefetched_nothing_is_brought(void **state UNUSED)
-{
-	struct digest d = blob_in_view(1);
-	struct fleet_brought b = ask(&d, true);
-
-	assert_int_equal(b.place, FLEET_FAILED);
-	assert_int_equal(b.why.code, STOW_FAILED_PRECONDITION);
-	expect_named(&b.why, "prefetch = 0");
-}
-
 int main(void)
 {
-#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define CASE(f) cmocka_unit_test_setup_teardown(f, pin_env_setup, pin_env_teardown)
 	const struct CMUnitTest tests[] = {
 		CASE(a_pinned_image_stays_until_it_is_unpinned),
 		CASE(what_is_only_behind_comes),
@@ -542,12 +239,6 @@ int main(void)
 		CASE(an_index_is_pinned_as_far_as_it_is_here),
 		CASE(no_more_is_pinned_than_may_stay),
 		CASE(a_manifest_of_too_many_is_refused),
-		CASE(what_is_asked_for_comes_with_what_it_refers_to),
-		CASE(what_does_not_come_says_why),
-		CASE(a_full_cache_keeps_what_was_brought),
-		CASE(each_has_a_lease_of_his_own),
-		cmocka_unit_test_setup_teardown(where_nothing_is_prefetched_nothing_is_brought,
-						setup_without_prefetch, teardown),
 	};
 
 	return cmocka_run_group_tests_name("tiered pins", tests, NULL, NULL);
