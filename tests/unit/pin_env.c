@@ -146,8 +146,9 @@ struct fleet_brought ask(const struct digest *d, bool begin)
 
 void bring(const struct digest *d)
 {
-	CLEANUP(fleet_brought_free) struct fleet_brought b = ask(d, true);
+	struct fleet_brought b = ask(d, true);
 
+	fleet_brought_free(&b);
 	wait_for(is_here(d));
 }
 
