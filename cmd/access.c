@@ -56,6 +56,21 @@ int access_daemon(const struct conf *c, struct client **ret_c, struct daemon_sta
 	return 0;
 }
 
+static bool same_directory(const char *a, const char *b)
+{
+	char real_a[PATH_MAX], real_b[PATH_MAX];
+
+	return realpath(a, real_a) && realpath(b, real_b) && !strcmp(real_a, real_b);
+}
+
+int access_same_root(const struct conf *c, const struct daemon_status *st, struct stow_err *err)
+{
+	if (same_directory(st->root, c->root))
+		return 0;
+	return stow_fail(err, STOW_FAILED_PRECONDITION, "the daemon at %s has the root %s", c->grpc.address,
+			 st->root);
+}
+
 /* --- the owner --- */
 
 struct owner {
@@ -80,23 +95,13 @@ static int open_store(struct owner *o, const struct conf *c, const char *command
 	return 0;
 }
 
-static bool same_directory(const char *a, const char *b)
-{
-	char real_a[PATH_MAX], real_b[PATH_MAX];
-
-	return realpath(a, real_a) && realpath(b, real_b) && !strcmp(real_a, real_b);
-}
-
 /* Reaches the daemon that has the root. */
 static int open_client(struct owner *o, const struct conf *c, struct stow_err *err)
 {
 	CLEANUP(daemon_status_free) struct daemon_status st = { 0 };
 
-	if (access_daemon(c, &o->client, &st, err) < 0)
+	if (access_daemon(c, &o->client, &st, err) < 0 || access_same_root(c, &st, err) < 0)
 		return -1;
-	if (!same_directory(st.root, c->root))
-		return stow_fail(err, STOW_FAILED_PRECONDITION, "the daemon at %s has the root %s",
-				 c->grpc.address, st.root);
 	return access_read(c, &o->meta, err);
 }
 

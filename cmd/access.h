@@ -26,6 +26,10 @@ char *access_blob_path(const struct conf *c, const struct digest *d);
 int access_daemon(const struct conf *c, struct client **ret_c, struct daemon_status *ret_st,
 		  struct stow_err *err) MUST_CHECK;
 
+/* FAILED_PRECONDITION if the daemon has another root than the configuration: then its database is not the one
+ * that access_read() opens. */
+int access_same_root(const struct conf *c, const struct daemon_status *st, struct stow_err *err) MUST_CHECK;
+
 /* Who keeps the store's records: this process, which holds the root's lock then, or the daemon. */
 struct owner;
 

@@ -48,7 +48,25 @@ static int64_t seen_behind(struct meta *m, const struct digest *d)
 	return meta_remote_get(m, d, &seen_ns, &ignored) == 0 ? seen_ns : 0;
 }
 
-static void print_json(const struct blob_info *i, int64_t behind_ns, const char *path,
+/* Looks in the database; 0 where it is not pinned. */
+static int64_t pinned_since(struct meta *m, const struct digest *d)
+{
+	struct stow_err ignored;
+	struct pin pin;
+
+	return meta_pin_get(m, d, &pin, &ignored) == 0 ? pin.pinned_ns : 0;
+}
+
+/* A time that may not be. */
+static void record_since(struct record *r, const char *key, int64_t ns)
+{
+	if (ns)
+		record_time(r, key, ns);
+	else
+		record_null(r, key);
+}
+
+static void print_json(const struct blob_info *i, int64_t behind_ns, int64_t pinned_ns, const char *path,
 		       const struct on_disk *disk)
 {
 	struct record *r = record_new();
@@ -58,10 +76,8 @@ static void print_json(const struct blob_info *i, int64_t behind_ns, const char 
 	record_time(r, "created", i->created_ns);
 	record_time(r, "updated", i->updated_ns);
 	record_labels(r, "labels", &i->labels);
-	if (behind_ns)
-		record_time(r, "behind", behind_ns);
-	else
-		record_null(r, "behind");
+	record_since(r, "behind", behind_ns);
+	record_since(r, "pinned", pinned_ns);
 	record_text(r, "path", path);
 	record_text(r, "on_disk", disk->state);
 	record_number(r, "size_on_disk", disk->size);
@@ -79,7 +95,7 @@ static void print_on_disk(const struct on_disk *disk, uint64_t recorded)
 		printf("On disk:  %s\n", !strcmp(disk->state, "not-a-file") ? "not a file" : disk->state);
 }
 
-static void print_text(const struct blob_info *i, int64_t behind_ns, const char *path,
+static void print_text(const struct blob_info *i, int64_t behind_ns, int64_t pinned_ns, const char *path,
 		       const struct on_disk *disk)
 {
 	char text[DIGEST_STR_MAX], size[OUTPUT_TEXT_MAX], when[OUTPUT_TEXT_MAX];
@@ -103,6 +119,10 @@ static void print_text(const struct blob_info *i, int64_t behind_ns, const char 
 	if (behind_ns) {
 		output_when(behind_ns, now, when);
 		printf("Behind:   yes, last seen %s\n", when);
+	}
+	if (pinned_ns) {
+		output_when(pinned_ns, now, when);
+		printf("Pinned:   yes, since %s\n", when);
 	}
 	printf("Path:     %s\n", path);
 	print_on_disk(disk, i->size);
@@ -148,8 +168,8 @@ int cmd_info(int argc, char **argv)
 		return fail_missing(path, &err);
 	disk = look(path, info.size);
 	if (common.json)
-		print_json(&info, seen_behind(meta, &digest), path, &disk);
+		print_json(&info, seen_behind(meta, &digest), pinned_since(meta, &digest), path, &disk);
 	else
-		print_text(&info, seen_behind(meta, &digest), path, &disk);
+		print_text(&info, seen_behind(meta, &digest), pinned_since(meta, &digest), path, &disk);
 	return output_flush(SPEC.command) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -55,13 +55,12 @@ struct listing {
 	struct table *table;    /* for people; else: */
 	struct records records; /* JSON */
 	int64_t now_ns;
+	struct meta *meta; /* of the pins; NULL: there are none */
 };
 
+/* The last one only where something is pinned. */
 static const struct table_column COLUMNS[] = {
-	{ "DIGEST", false },
-	{ "SIZE", true },
-	{ "AGE", true },
-	{ "LABELS", false },
+	{ "DIGEST", false }, { "SIZE", true }, { "AGE", true }, { "LABELS", false }, { "PINNED", false },
 };
 
 /* A single label as it is; more by their number. To be freed. */
@@ -76,10 +75,20 @@ static char *labels_text(const struct labels *l)
 	return x_asprintf("%zu label%s", l->n, l->n == 1 ? "" : "s");
 }
 
+/* Since when; 0: it is not. */
+static int64_t pinned_ns(const struct listing *l, const struct digest *d)
+{
+	struct stow_err ignored;
+	struct pin pin;
+
+	return l->meta && meta_pin_get(l->meta, d, &pin, &ignored) == 0 ? pin.pinned_ns : 0;
+}
+
 static void list_blob(struct listing *l, const struct blob_info *i, bool json)
 {
 	char digest[DIGEST_STR_MAX], size[OUTPUT_TEXT_MAX], age[OUTPUT_TEXT_MAX];
 	CLEANUP(freep) char *labels = NULL;
+	int64_t pinned = quiet ? 0 : pinned_ns(l, &i->digest);
 	struct record *r;
 
 	digest_format(&i->digest, digest);
@@ -92,12 +101,16 @@ static void list_blob(struct listing *l, const struct blob_info *i, bool json)
 		record_time(r, "created", i->created_ns);
 		record_time(r, "updated", i->updated_ns);
 		record_labels(r, "labels", &i->labels);
+		if (pinned)
+			record_time(r, "pinned", pinned);
+		else
+			record_null(r, "pinned");
 		records_add(&l->records, r);
 	} else {
 		output_size(i->size, size);
 		output_age(l->now_ns - i->created_ns, age);
 		labels = labels_text(&i->labels);
-		table_row(l->table, (const char *[]){ digest, size, age, labels });
+		table_row(l->table, (const char *[]){ digest, size, age, labels, pinned ? "yes" : "-" });
 	}
 }
 
@@ -128,6 +141,7 @@ int cmd_ls(int argc, char **argv)
 	CLEANUP(filter_freep) struct filter *filter = NULL;
 	struct common_flags common;
 	struct listing l = { 0 };
+	uint64_t pins, pinned_bytes;
 	struct stow_err err;
 	int status;
 
@@ -142,13 +156,14 @@ int cmd_ls(int argc, char **argv)
 	}
 	if (flags_load_conf(&common, &conf) < 0)
 		return EXIT_USAGE;
-	if (access_read(conf, &meta, &err) < 0)
+	if (access_read(conf, &meta, &err) < 0 || meta_pin_count(meta, &pins, &pinned_bytes, &err) < 0)
 		return output_fail(SPEC.command, &err);
 	l.now_ns = clock_wall_ns();
+	l.meta = pins > 0 ? meta : NULL;
 	if (common.json)
 		records_begin(&l.records, stdout);
 	else if (!quiet)
-		l.table = table_new(stdout, COLUMNS, ARRAY_LEN(COLUMNS));
+		l.table = table_new(stdout, COLUMNS, ARRAY_LEN(COLUMNS) - (pins == 0));
 	status = list_all(&l, meta, filter, common.json);
 	/* A list that was cut short is no valid JSON: whoever overlooks the status shall not take it for
 	 * the whole. */

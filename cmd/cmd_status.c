@@ -49,6 +49,8 @@ static void add_fleet_json(struct record *r, const struct fleet_status *st)
 		record_null(r, "cache_limit");
 	record_number(r, "evicted", st->evicted);
 	record_number(r, "evicted_bytes", st->evicted_bytes);
+	record_number(r, "pinned", st->pinned);
+	record_number(r, "pinned_bytes", st->pinned_bytes);
 	record_number(r, "fetching", st->fetching);
 	record_number(r, "fetched", st->fetched);
 	record_number(r, "fetched_bytes", st->fetched_bytes);
@@ -125,6 +127,8 @@ static void print_cache(const struct fleet_status *st)
 	       st->cache_limit ? limit : "");
 	output_size(st->evicted_bytes, size);
 	printf("; %llu, %s dropped since the start\n", (unsigned long long)st->evicted, size);
+	output_size(st->pinned_bytes, size);
+	printf("Pinned:    %llu, %s\n", (unsigned long long)st->pinned, size);
 }
 
 static void print_fleet(const struct fleet_status *st)

@@ -8,7 +8,7 @@
 #include <sys/random.h>
 
 enum {
-	SCHEMA_VERSION = 2, /* 2: the table `remote`, whose rows have one in `blobs` */
+	SCHEMA_VERSION = 3, /* 2: the table `remote`, 3: `pins`; their rows have one in `blobs` */
 	MAX_TABLES = 8,
 	MAX_READERS = 2048, /* a slot for each thread that ever read; conf/ allows 1280 threads */
 	/* Blocks kept allocated beyond the file's used pages, so that a full disk does not stop the
@@ -208,6 +208,15 @@ static int env_make(struct meta *m, unsigned flags, size_t map_size, struct stow
 	return 0;
 }
 
+/* A table that a reader need not find: an older program has made the environment. */
+static int table_open_newer(MDB_txn *txn, const char *name, unsigned flags, MDB_dbi *ret_t, bool *ret_has)
+{
+	int rc = mdb_dbi_open(txn, name, flags, ret_t);
+
+	*ret_has = rc == 0;
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
 static int tables_open(struct meta *m, MDB_txn *txn, unsigned flags)
 {
 	int rc = mdb_dbi_open(txn, "meta", flags, &m->info);
@@ -216,11 +225,11 @@ static int tables_open(struct meta *m, MDB_txn *txn, unsigned flags)
 		rc = mdb_dbi_open(txn, "blobs", flags, &m->blobs);
 	if (rc == 0)
 		rc = mdb_dbi_open(txn, "ingests", flags, &m->ingests);
-	if (rc != 0)
-		return rc;
-	rc = mdb_dbi_open(txn, "remote", flags, &m->remote);
-	m->has_remote = rc == 0;
-	return rc == MDB_NOTFOUND ? 0 : rc; /* a reader looks at what an older program has made */
+	if (rc == 0)
+		rc = table_open_newer(txn, "remote", flags, &m->remote, &m->has_remote);
+	if (rc == 0)
+		rc = table_open_newer(txn, "pins", flags, &m->pins, &m->has_pins);
+	return rc;
 }
 
 int meta_number_get(struct meta *m, MDB_txn *txn, const char *name, uint64_t *ret_v)
@@ -240,6 +249,25 @@ int meta_number_put(struct meta *m, MDB_txn *txn, const char *name, uint64_t n)
 	MDB_val key = val_text(name), v = meta_val(&n, sizeof(n));
 
 	return mdb_put(txn, m->info, &key, &v, 0);
+}
+
+int meta_sum_get(struct meta *m, MDB_txn *txn, const char *name, uint64_t *ret_v)
+{
+	int rc = meta_number_get(m, txn, name, ret_v);
+
+	if (rc == MDB_NOTFOUND) {
+		*ret_v = 0;
+		rc = 0;
+	}
+	return rc;
+}
+
+int meta_sum_adjust(struct meta *m, MDB_txn *txn, const char *name, uint64_t plus, uint64_t minus)
+{
+	uint64_t sum;
+	int rc = meta_sum_get(m, txn, name, &sum);
+
+	return rc == 0 ? meta_number_put(m, txn, name, sum + plus - minus) : rc;
 }
 
 static int identity_make(struct meta *m, MDB_txn *txn)
@@ -304,7 +332,7 @@ static int schema_open(struct meta *m, unsigned flags, bool *ret_created, struct
 		created = rc == MDB_NOTFOUND;
 		if (created)
 			rc = identity_make(m, txn);
-		else if (rc == 0 && schema < SCHEMA_VERSION) /* to which all that is new is the table */
+		else if (rc == 0 && schema < SCHEMA_VERSION) /* to which all that is new are tables */
 			rc = meta_number_put(m, txn, KEY_SCHEMA, SCHEMA_VERSION);
 	}
 	if (rc != 0) {

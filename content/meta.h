@@ -4,6 +4,7 @@
  *   blobs     digest                size, times, labels
  *   ingests   SHA-256 of the ref    ref, stage, times, total, expected, durable offset, hash state
  *   remote    digest                when a storage behind this one was last known to have the blob
+ *   pins      digest                when it was pinned, its size, whether it was named
  *   meta      name                  schema version, node id, sums of sizes, which storage that is
  *
  * Writers are grouped: calls that arrive while a transaction is being synced share the next one, so
@@ -90,7 +91,7 @@ int meta_blob_add(struct meta *m, const struct blob_info *i, const char *ref, bo
  * `remote`, seen now. */
 int meta_blobs_adopt(struct meta *m, const struct blob_info *v, size_t n, bool behind,
 		     struct stow_err *err) MUST_CHECK;
-/* NOT_FOUND if there is none. Its row in `remote` goes with it. */
+/* NOT_FOUND if there is none. Its rows in `remote` and `pins` go with it. */
 int meta_blob_delete(struct meta *m, const struct digest *d, struct stow_err *err) MUST_CHECK;
 /* Changes labels by labels_apply() and sets updated_ns, in one transaction; gives the result, to be
  * freed. NOT_FOUND, or the failure of labels_apply(). */
@@ -142,6 +143,34 @@ int meta_remote_next(struct meta *m, struct digest *cursor, size_t max, meta_rem
 		     size_t *ret_looked, struct stow_err *err) MUST_CHECK;
 /* How many are pending, and the sum of their sizes. */
 int meta_pending_count(struct meta *m, uint64_t *ret_n, uint64_t *ret_bytes, struct stow_err *err) MUST_CHECK;
+
+/* --- what is to stay here (fleet.h) ---
+ *
+ * A row of `pins` has a row in `blobs`. A commit has nothing to do with them, and a look is one read. */
+
+struct pin {
+	struct digest digest;
+	uint64_t size;
+	int64_t pinned_ns; /* wall clock */
+	bool named;        /* by a person; else it came with one that was */
+};
+
+/* Pins those of the `n` blobs that have a row in `blobs`, in one transaction. The first one was named:
+ * NOT_FOUND if it has no row. What is pinned already stays as it is, but for that. */
+int meta_pins_add(struct meta *m, const struct digest *v, size_t n, int64_t now_ns,
+		  struct stow_err *err) MUST_CHECK;
+/* `named` is no named one any more, and the `n` blobs are not pinned any more, in one transaction. *ret_n and
+ * *ret_bytes are of those that were. */
+int meta_pins_remove(struct meta *m, const struct digest *named, const struct digest *v, size_t n,
+		     uint64_t *ret_n, uint64_t *ret_bytes, struct stow_err *err) MUST_CHECK;
+/* NOT_FOUND where it is not pinned. *ret_p may be NULL. */
+int meta_pin_get(struct meta *m, const struct digest *d, struct pin *ret_p, struct stow_err *err) MUST_CHECK;
+/* As meta_blobs_next(). */
+typedef int meta_pin_visit(void *arg, const struct pin *p, struct stow_err *err);
+int meta_pins_next(struct meta *m, struct digest *cursor, size_t max, meta_pin_visit *visit, void *arg,
+		   size_t *ret_n, struct stow_err *err) MUST_CHECK;
+/* How many there are, and the sum of their sizes. */
+int meta_pin_count(struct meta *m, uint64_t *ret_n, uint64_t *ret_bytes, struct stow_err *err) MUST_CHECK;
 
 /* A random name of this store, made with it: 32 hex digits. Borrowed for the life of `m`. */
 const char *meta_node_id(const struct meta *m);

@@ -256,6 +256,8 @@ static int apply_blob_delete(struct meta *m, MDB_txn *txn, struct change *c)
 		rc = mdb_del(txn, m->blobs, &key, NULL);
 	if (rc == 0)
 		rc = meta_remote_delete_row(m, txn, &key, info.size);
+	if (rc == 0)
+		rc = meta_pin_delete_row(m, txn, &key, info.size);
 	return rc == 0 ? bytes_adjust(m, txn, 0, info.size) : rc;
 }
 

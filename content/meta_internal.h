@@ -40,8 +40,8 @@ struct meta {
 	uint32_t magic;
 	MDB_env *env;
 	MDB_dbi blobs, ingests, info;
-	MDB_dbi remote;
-	bool has_remote; /* false for a reader of an environment that an older program has made */
+	MDB_dbi remote, pins;
+	bool has_remote, has_pins; /* false for a reader of an environment that an older program has made */
 	char *path;
 	char node_id[NODE_ID_LEN + 1];
 	pthread_rwlock_t map_lock;
@@ -66,6 +66,9 @@ int meta_change(struct meta *m, struct change *c, struct stow_err *err) MUST_CHE
 extern const char META_KEY_BYTES[];
 int meta_number_get(struct meta *m, MDB_txn *txn, const char *name, uint64_t *ret_v);
 int meta_number_put(struct meta *m, MDB_txn *txn, const char *name, uint64_t n);
+/* The same for sums that an older program has not begun: they are 0 then. */
+int meta_sum_get(struct meta *m, MDB_txn *txn, const char *name, uint64_t *ret_v);
+int meta_sum_adjust(struct meta *m, MDB_txn *txn, const char *name, uint64_t plus, uint64_t minus);
 
 /* A ref may be longer than LMDB's keys may be, so its SHA-256 is the key. */
 void meta_ref_key(const char *ref, struct digest *ret_key);
@@ -80,6 +83,8 @@ int meta_cursor_begin(MDB_cursor *c, const struct digest *after, MDB_val *ret_k,
 /* For the functions that change `blobs`: the same in `remote`, whose sum is kept too. Return LMDB values. */
 int meta_remote_add_row(struct meta *m, MDB_txn *txn, MDB_val *key, int64_t seen_ns, uint64_t size);
 int meta_remote_delete_row(struct meta *m, MDB_txn *txn, MDB_val *key, uint64_t size);
+/* The same in `pins`; that there is none is no failure. */
+int meta_pin_delete_row(struct meta *m, MDB_txn *txn, MDB_val *key, uint64_t size);
 
 static inline MDB_val meta_val(const void *p, size_t n)
 {

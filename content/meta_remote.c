@@ -7,33 +7,13 @@ static const char KEY_IDENTITY[] = "remote";
 
 /* --- rows --- */
 
-/* 0 where the number was never written. */
-static int remote_bytes_get(struct meta *m, MDB_txn *txn, uint64_t *ret_v)
-{
-	int rc = meta_number_get(m, txn, KEY_REMOTE_BYTES, ret_v);
-
-	if (rc == MDB_NOTFOUND) {
-		*ret_v = 0;
-		rc = 0;
-	}
-	return rc;
-}
-
-static int remote_bytes_adjust(struct meta *m, MDB_txn *txn, uint64_t plus, uint64_t minus)
-{
-	uint64_t bytes;
-	int rc = remote_bytes_get(m, txn, &bytes);
-
-	return rc == 0 ? meta_number_put(m, txn, KEY_REMOTE_BYTES, bytes + plus - minus) : rc;
-}
-
 int meta_remote_add_row(struct meta *m, MDB_txn *txn, MDB_val *key, int64_t seen_ns, uint64_t size)
 {
 	MDB_val v = meta_val(&seen_ns, sizeof(seen_ns));
 	int rc = mdb_put(txn, m->remote, key, &v, MDB_NOOVERWRITE);
 
 	if (rc == 0)
-		return remote_bytes_adjust(m, txn, size, 0);
+		return meta_sum_adjust(m, txn, KEY_REMOTE_BYTES, size, 0);
 	if (rc != MDB_KEYEXIST)
 		return rc;
 	v = meta_val(&seen_ns, sizeof(seen_ns)); /* LMDB has put the old one there */
@@ -46,7 +26,7 @@ int meta_remote_delete_row(struct meta *m, MDB_txn *txn, MDB_val *key, uint64_t 
 
 	if (rc == MDB_NOTFOUND)
 		return 0;
-	return rc == 0 ? remote_bytes_adjust(m, txn, 0, size) : rc;
+	return rc == 0 ? meta_sum_adjust(m, txn, KEY_REMOTE_BYTES, 0, size) : rc;
 }
 
 static int seen_decode(const MDB_val *v, int64_t *ret_seen_ns)
@@ -217,7 +197,7 @@ int meta_pending_count(struct meta *m, uint64_t *ret_n, uint64_t *ret_bytes, str
 	if (rc == 0 && m->has_remote) {
 		rc = mdb_stat(txn, m->remote, &behind);
 		if (rc == 0)
-			rc = remote_bytes_get(m, txn, &remote);
+			rc = meta_sum_get(m, txn, KEY_REMOTE_BYTES, &remote);
 	}
 	meta_read_end(m, txn);
 	if (rc != 0)

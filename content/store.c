@@ -83,12 +83,14 @@ int store_delete(struct store *s, const struct digest *d, struct stow_err *err)
 	CLEANUP(blob_info_free) struct blob_info info = { 0 };
 	CLEANUP(claim_release) struct claim claim = { 0 };
 	struct stow_err ignored;
-	bool listed;
+	struct pin pin;
+	bool listed, pinned;
 
 	CHECK_OBJ(s, STORE_MAGIC);
 	claim_take(&s->claims, &claim, d);
 	/* Row first: a blob is listed only while its bytes are there. What a crash leaves between the
 	 * two is a blob without a row, which is adopted and collected again. */
+	pinned = meta_pin_get(s->meta, d, &pin, &ignored) == 0;
 	listed = meta_blob_get(s->meta, d, &info, err) == 0 && meta_blob_delete(s->meta, d, err) == 0;
 	if (!listed && err->code != STOW_NOT_FOUND)
 		return -1;
@@ -96,8 +98,11 @@ int store_delete(struct store *s, const struct digest *d, struct stow_err *err)
 	if (backend_remove(s->backend, d, err) == 0 || (listed && err->code == STOW_NOT_FOUND))
 		return 0;
 	/* It may well be there still, and who collects garbage looks for it in the list. */
-	if (listed && meta_blob_add(s->meta, &info, NULL, false, &ignored) == 0)
+	if (listed && meta_blob_add(s->meta, &info, NULL, false, &ignored) == 0) {
+		if (pinned) /* as one that was named: it rather stays too long */
+			(void)!meta_pins_add(s->meta, d, 1, pin.pinned_ns, &ignored);
 		backend_recorded(s->backend, d, false);
+	}
 	return -1;
 }
 
@@ -176,27 +181,6 @@ static int forget_missing(struct store *s, const struct digest *d, struct stow_e
 
 	(void)!meta_blob_delete(s->meta, d, &ignored);
 	return stow_wrap(err, "recorded, but its bytes are gone");
-}
-
-int store_fleet_status(struct store *s, struct fleet_status *ret_st, struct stow_err *err)
-{
-	const struct fleet_ops *fleet = s->backend->ops->fleet;
-
-	CHECK_OBJ(s, STORE_MAGIC);
-	if (fleet == NULL)
-		return stow_fail(err, STOW_UNIMPLEMENTED, "there is no storage behind this store");
-	return fleet->status(s->backend, ret_st, err);
-}
-
-int store_flush(struct store *s, struct stow_err *err)
-{
-	const struct fleet_ops *fleet = s->backend->ops->fleet;
-
-	CHECK_OBJ(s, STORE_MAGIC);
-	if (fleet == NULL)
-		return stow_fail(err, STOW_UNIMPLEMENTED, "there is no storage behind this store");
-	fleet->flush(s->backend);
-	return 0;
 }
 
 /* Whether the blob was neither deleted nor recorded anew since that was read. */

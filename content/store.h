@@ -60,6 +60,14 @@ char *store_lock_path(const char *root);
 /* Of a tiered backend: -1 with UNIMPLEMENTED where the store has another. */
 int store_fleet_status(struct store *s, struct fleet_status *ret_st, struct stow_err *err) MUST_CHECK;
 int store_flush(struct store *s, struct stow_err *err) MUST_CHECK;
+/* As fleet.h has them. NOT_FOUND for a digest that the database has not. */
+int store_pin(struct store *s, const struct digest *d, struct fleet_pinned *ret_p,
+	      struct stow_err *err) MUST_CHECK;
+int store_unpin(struct store *s, const struct digest *d, struct fleet_pinned *ret_p,
+		struct stow_err *err) MUST_CHECK;
+/* The same; adopts what is not in the database, as store_info() does. *ret_b is to be freed. */
+int store_bring(struct store *s, const struct digest *d, int64_t lease, bool begin,
+		struct fleet_brought *ret_b, struct stow_err *err) MUST_CHECK;
 
 /* Of backend_far: what of the backend's may wait for another machine. It concerns: READ store_read_begin()
  * and store_read() without a flag; STAT store_info(), and store_update() of what the database does not have;

@@ -152,6 +152,9 @@ static struct fleet_status *copy_fleet(const Pb__FleetStatus *m)
 		.fetching = m->fetching,
 		.fetched = m->fetched,
 		.fetched_bytes = m->fetched_bytes,
+		.pinned = m->pinned,
+		.pinned_bytes = m->pinned_bytes,
+		.cache_room = m->cache_room,
 	};
 	copy_line(st->upload_error, m->upload_error);
 	for (size_t i = 0; i < m->n_behind && i < FLEET_BEHIND_MAX; i++) {
@@ -216,22 +219,108 @@ int client_flush(struct client *c, struct stow_err *err)
 }
 
 /* InfoRequest and DeleteContentRequest are alike: field 1 is the digest. */
-static int digest_call(struct client *c, const char *method, const struct digest *d, struct stow_err *err)
+static int digest_call(struct client *c, const char *method, const struct digest *d, grpc_slice *ret_answer,
+		       struct stow_err *err)
 {
 	Pb__InfoRequest request = PB__INFO_REQUEST__INIT;
 	char text[DIGEST_STR_MAX];
 
 	digest_format(d, text);
 	request.digest = (ProtobufCBinaryData){ .len = strlen(text), .data = (uint8_t *)text };
-	return unary(c, method, &request.base, NULL, err);
+	return unary(c, method, &request.base, ret_answer, err);
+}
+
+static int fail_answer(struct stow_err *err)
+{
+	return stow_fail(err, STOW_INTERNAL, "the daemon's answer does not parse");
+}
+
+static int pin_call(struct client *c, const char *method, const struct digest *d, struct fleet_pinned *ret_p,
+		    struct stow_err *err)
+{
+	Pb__PinResponse *m;
+	grpc_slice answer;
+
+	if (digest_call(c, method, d, &answer, err) < 0)
+		return -1;
+	m = pb__pin_response__unpack(NULL, GRPC_SLICE_LENGTH(answer), GRPC_SLICE_START_PTR(answer));
+	grpc_slice_unref(answer);
+	if (!m)
+		return fail_answer(err);
+	*ret_p = (struct fleet_pinned){
+		.blobs = m->blobs,
+		.bytes = m->bytes,
+		.absent = m->absent,
+		.absent_bytes = m->absent_bytes,
+	};
+	pb__pin_response__free_unpacked(m, NULL);
+	return 0;
+}
+
+int client_pin(struct client *c, const struct digest *d, struct fleet_pinned *ret_p, struct stow_err *err)
+{
+	return pin_call(c, "/stowage.v1.Admin/Pin", d, ret_p, err);
+}
+
+int client_unpin(struct client *c, const struct digest *d, struct fleet_pinned *ret_p, struct stow_err *err)
+{
+	return pin_call(c, "/stowage.v1.Admin/Unpin", d, ret_p, err);
+}
+
+static int copy_children(const Pb__BringResponse *m, struct fleet_brought *b, struct stow_err *err)
+{
+	b->children = x_calloc(m->n_children, sizeof(*b->children));
+	for (size_t i = 0; i < m->n_children; i++) {
+		const Pb__FleetChild *from = m->children[i];
+		struct fleet_child *to = &b->children[b->n_children++];
+
+		to->size = from->size;
+		to->of_an_index = from->of_an_index;
+		if (digest_parse(&to->digest, (const char *)from->digest.data, from->digest.len, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int client_bring(struct client *c, const struct digest *d, int64_t lease, bool begin,
+		 struct fleet_brought *ret_b, struct stow_err *err)
+{
+	const char *method = begin ? "/stowage.v1.Admin/Bring" : "/stowage.v1.Admin/Look";
+	Pb__BringRequest request = PB__BRING_REQUEST__INIT;
+	struct fleet_brought b = { 0 };
+	char text[DIGEST_STR_MAX];
+	Pb__BringResponse *m;
+	grpc_slice answer;
+	int result;
+
+	digest_format(d, text);
+	request.digest = (ProtobufCBinaryData){ .len = strlen(text), .data = (uint8_t *)text };
+	request.lease = lease;
+	if (unary(c, method, &request.base, &answer, err) < 0)
+		return -1;
+	m = pb__bring_response__unpack(NULL, GRPC_SLICE_LENGTH(answer), GRPC_SLICE_START_PTR(answer));
+	grpc_slice_unref(answer);
+	if (!m)
+		return fail_answer(err);
+	b.place = (enum fleet_place)m->place;
+	b.size = m->size;
+	if (b.place == FLEET_FAILED)
+		(void)stow_fail(&b.why, (enum stow_code)m->code, "%s", m->error ? m->error : "");
+	result = copy_children(m, &b, err);
+	pb__bring_response__free_unpacked(m, NULL);
+	if (result < 0)
+		fleet_brought_free(&b);
+	else
+		*ret_b = b;
+	return result;
 }
 
 int client_touch(struct client *c, const struct digest *d, struct stow_err *err)
 {
-	return digest_call(c, "/containerd.services.content.v1.Content/Info", d, err);
+	return digest_call(c, "/containerd.services.content.v1.Content/Info", d, NULL, err);
 }
 
 int client_delete(struct client *c, const struct digest *d, struct stow_err *err)
 {
-	return digest_call(c, "/containerd.services.content.v1.Content/Delete", d, err);
+	return digest_call(c, "/containerd.services.content.v1.Content/Delete", d, NULL, err);
 }

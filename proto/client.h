@@ -32,6 +32,16 @@ void daemon_status_free(struct daemon_status *st); /* what it holds; fit for CLE
 /* What waits to be uploaded is tried now. UNIMPLEMENTED where nothing is behind the daemon's store. */
 int client_flush(struct client *c, struct stow_err *err) MUST_CHECK;
 
+/* As content/fleet.h and store.h have them. Pinning waits for what is behind: such a client wants a timeout
+ * of minutes. */
+int client_pin(struct client *c, const struct digest *d, struct fleet_pinned *ret_p,
+	       struct stow_err *err) MUST_CHECK;
+int client_unpin(struct client *c, const struct digest *d, struct fleet_pinned *ret_p,
+		 struct stow_err *err) MUST_CHECK;
+/* *ret_b is to be freed. */
+int client_bring(struct client *c, const struct digest *d, int64_t lease, bool begin,
+		 struct fleet_brought *ret_b, struct stow_err *err) MUST_CHECK;
+
 /* Content.Info, for what it does: the daemon adopts a blob that was put into its directory. */
 int client_touch(struct client *c, const struct digest *d, struct stow_err *err) MUST_CHECK;
 /* Content.Delete. */

@@ -13,7 +13,8 @@ struct server {
 static const struct rpc_method *const METHODS[] = {
 	&method_info,         &method_update,        &method_list,  &method_delete, &method_read,
 	&method_status,       &method_list_statuses, &method_abort, &method_write,  &method_health_check,
-	&method_health_watch, &method_daemon_status, &method_flush, NULL,
+	&method_health_watch, &method_daemon_status, &method_flush, &method_pin,    &method_unpin,
+	&method_bring,        &method_look,          NULL,
 };
 
 static void connected(void *arg, int fd)

@@ -24,6 +24,7 @@ extern const struct rpc_method method_status, method_list_statuses, method_abort
 extern const struct rpc_method method_write;                                           /* service_write.c */
 extern const struct rpc_method method_health_check, method_health_watch;               /* service_health.c */
 extern const struct rpc_method method_daemon_status, method_flush;                     /* service_admin.c */
+extern const struct rpc_method method_pin, method_unpin, method_bring, method_look;    /* service_fleet.c */
 
 static inline const struct service *service_of(const struct rpc_call *c)
 {
@@ -40,6 +41,20 @@ static inline void service_work(struct rpc_call *c, unsigned what, void (*work)(
 	else
 		rpc_work(c, work);
 }
+
+/* A call about one blob. */
+struct blob_call {
+	struct rpc_call base;
+	struct digest digest;
+	int64_t number; /* field 2, of requests that have one */
+	char subject[DIGEST_STR_MAX];
+};
+static inline struct blob_call *blob_call(struct rpc_call *c)
+{
+	return CONTAINER_OF(c, struct blob_call, base);
+}
+/* Decodes the digest, field 1 of the request; false if the call has been ended because there is none. */
+bool blob_call_begin(struct rpc_call *c);
 
 /* Who watches our health; see service_health.c. */
 struct health *health_new(void);

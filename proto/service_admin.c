@@ -50,6 +50,9 @@ static void fill_fleet(struct fleet_message *f)
 	m->fetching = st->fetching;
 	m->fetched = st->fetched;
 	m->fetched_bytes = st->fetched_bytes;
+	m->pinned = st->pinned;
+	m->pinned_bytes = st->pinned_bytes;
+	m->cache_room = st->cache_room;
 	for (size_t i = 0; i < st->n_behind; i++) {
 		Pb__FleetBehind *b = f->pointers[i] = &f->behind[i];
 

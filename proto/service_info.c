@@ -4,20 +4,7 @@
 #include "proto/service.h"
 #include "proto/wire.h"
 
-/* A call about one blob. */
-struct blob_call {
-	struct rpc_call base;
-	struct digest digest;
-	char subject[DIGEST_STR_MAX];
-};
-
-static struct blob_call *blob_call(struct rpc_call *c)
-{
-	return CONTAINER_OF(c, struct blob_call, base);
-}
-
-/* Decodes the digest; false if the call has been ended because there is none. */
-static bool blob_call_begin(struct rpc_call *c)
+bool blob_call_begin(struct rpc_call *c)
 {
 	struct blob_call *b = blob_call(c);
 	struct wire_digest_request r;
@@ -28,6 +15,7 @@ static bool blob_call_begin(struct rpc_call *c)
 		return false;
 	}
 	b->digest = r.digest;
+	b->number = r.offset;
 	digest_format(&r.digest, b->subject);
 	return true;
 }

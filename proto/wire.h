@@ -24,7 +24,7 @@
 
 struct wire_digest_request {
 	struct digest digest;
-	int64_t offset, size; /* Read */
+	int64_t offset, size; /* Read; where the Admin service's requests have a number, it is `offset` */
 };
 /* Info, Delete and Read, whose first field is the digest. */
 int wire_digest_request(const struct iovec *msg, int n, struct wire_digest_request *ret_r,

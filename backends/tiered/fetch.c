@@ -204,6 +204,38 @@ void held_put(struct fetches *fs, struct held *h)
 	free(h);
 }
 
+/* --- what failed --- */
+
+static struct fetch_failure *failure_locked(struct fetches *fs, const struct digest *d)
+{
+	LOCK_ASSERT(&fs->lock);
+	for (size_t i = 0; i < FETCH_FAILURES; i++)
+		if (digest_equal(&fs->failed[i].digest, d))
+			return &fs->failed[i];
+	return NULL;
+}
+
+static void note_failure_locked(struct fetches *fs, const struct digest *d, const struct stow_err *err)
+{
+	struct fetch_failure *at = failure_locked(fs, d);
+
+	if (at == NULL)
+		at = &fs->failed[fs->next_failed++ % FETCH_FAILURES];
+	*at = (struct fetch_failure){ .digest = *d, .err = *err };
+}
+
+bool fetch_failed(struct fetches *fs, const struct digest *d, struct stow_err *ret_why)
+{
+	const struct fetch_failure *at;
+
+	CHECK_OBJ(fs, FETCHES_MAGIC);
+	LOCK_SCOPE(&fs->lock);
+	at = failure_locked(fs, d);
+	if (at != NULL)
+		*ret_why = at->err;
+	return at != NULL;
+}
+
 /* --- how it ends --- */
 
 void fetch_end_locked(struct fetch *f, enum fetch_state state, const struct stow_err *err, bool keep)
@@ -220,6 +252,8 @@ void fetch_end_locked(struct fetch *f, enum fetch_state state, const struct stow
 	f->state = state;
 	if (err != NULL)
 		f->err = *err;
+	if (state == FETCH_FAILED)
+		note_failure_locked(fs, &f->digest, &f->err);
 	pthread_cond_broadcast(&f->change);
 	/* A stage is published by its name, which the next fetch of this digest will use, too. */
 	while (f->staging)
@@ -254,8 +288,10 @@ void fetch_settle_locked(struct fetch *f)
 			     (!f->opened && !f->prefetch);
 
 	if (f->readers == 0 && !f->running && idle_for_good && !fetch_ended(f)) {
-		const struct stow_err err = { .code = STOW_CANCELLED, .msg = "nobody needs it any more" };
+		struct stow_err err = { .code = STOW_CANCELLED, .msg = "nobody needs it any more" };
 
+		if (f->streamed || f->tries >= FETCH_TRIES)
+			err = f->err;
 		fetch_end_locked(f, FETCH_FAILED, &err, true);
 	}
 }
@@ -419,20 +455,34 @@ void fetch_close(struct fetch_reader *r)
 	lock_release(&fs->lock);
 }
 
-void fetch_prefetch(struct fetches *fs, const struct digest *d)
+int fetch_want(struct fetches *fs, const struct digest *d, struct stow_err *err)
 {
+	struct fetch_failure *failure;
 	struct fetch *f;
 
 	CHECK_OBJ(fs, FETCHES_MAGIC);
 	if (fs->o.prefetch == 0)
-		return;
+		return stow_fail(err, STOW_FAILED_PRECONDITION,
+				 "nothing is brought here that nobody reads (prefetch = 0 in [remote])");
 	LOCK_SCOPE(&fs->lock);
 	f = fetch_find_locked(fs, d);
-	if (f == NULL && fs->queue.n < FETCH_QUEUE && !fs->stopping)
+	if (fs->stopping || (f != NULL && fetch_ended(f)) || (f == NULL && fs->queue.n >= FETCH_QUEUE))
+		return stow_fail(err, STOW_UNAVAILABLE, "it cannot be wanted just now");
+	failure = failure_locked(fs, d);
+	if (failure != NULL)
+		*failure = (struct fetch_failure){ 0 };
+	if (f == NULL)
 		f = fetch_new_locked(fs, d, true);
-	if (f != NULL)
-		f->prefetch = true;
+	f->prefetch = true;
 	pthread_cond_signal(&fs->work);
+	return 0;
+}
+
+void fetch_prefetch(struct fetches *fs, const struct digest *d)
+{
+	struct stow_err ignored;
+
+	(void)!fetch_want(fs, d, &ignored);
 }
 
 void fetch_cancel(struct fetches *fs, const struct digest *d)

@@ -46,8 +46,9 @@ struct fetch_reader;
 static const int64_t FETCH_PATIENCE_NS = INT64_C(30000000000); /* without a byte */
 enum {
 	FETCH_TRIES = 5,
-	FETCH_QUEUE = 4096, /* prefetches that wait; a blob that is one too many comes when it is read */
-	FETCH_LOOKS = 64,   /* children of one manifest that are looked up ahead */
+	FETCH_QUEUE = 4096,   /* prefetches that wait; a blob that is one too many comes when it is read */
+	FETCH_LOOKS = 64,     /* children of one manifest that are looked up ahead */
+	FETCH_FAILURES = 256, /* that are remembered */
 };
 
 struct fetches_options {
@@ -82,6 +83,11 @@ void fetch_close(struct fetch_reader *r);
 /* Brings it here when there is room and time; the oldest wish first. If it is an image's manifest or index,
  * its children are looked up ahead. Does not block. */
 void fetch_prefetch(struct fetches *f, const struct digest *d);
+/* The same; what failed before is forgotten. FAILED_PRECONDITION where nothing is prefetched; UNAVAILABLE
+ * where it cannot be wanted just now, but in a moment. */
+int fetch_want(struct fetches *f, const struct digest *d, struct stow_err *err) MUST_CHECK;
+/* How the last fetch of it failed; false where that is not known, or none did. Does not block. */
+bool fetch_failed(struct fetches *f, const struct digest *d, struct stow_err *ret_why);
 /* It is being removed: no stage of it is left when this returns, and nothing is published any more; readers
  * fail. Does not wait for the network. */
 void fetch_cancel(struct fetches *f, const struct digest *d);

@@ -40,7 +40,7 @@ struct fetch {
 	pthread_cond_t change;
 
 	enum fetch_state state;
-	struct stow_err err; /* FAILED: why; else the last failure */
+	struct stow_err err; /* FAILED: why; else the last failure, or why it has no stage */
 	unsigned users;      /* the table, each reader, the thread */
 	unsigned readers;    /* open ones */
 	unsigned waiting;    /* threads that wait for a change of it */
@@ -69,6 +69,12 @@ struct fetch {
 	unsigned tries;         /* failures since the last byte */
 	int64_t retry_ns;       /* monotonic; BROKEN: not before */
 	int64_t progress_ns;    /* monotonic; when the last byte came */
+};
+
+/* Why a blob has not come. */
+struct fetch_failure {
+	struct digest digest;
+	struct stow_err err;
 };
 
 struct fetch_list {
@@ -103,6 +109,8 @@ struct fetches {
 	pthread_cond_t kept_change; /* one is not busy any more, or gone */
 	unsigned open;              /* readers */
 	uint64_t fetched, fetched_bytes;
+	struct fetch_failure failed[FETCH_FAILURES]; /* a ring */
+	size_t next_failed;
 };
 
 struct fetch_reader {

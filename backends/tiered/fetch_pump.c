@@ -185,6 +185,7 @@ static void give_up_stage(struct fetch *f, bool proven, const struct stow_err *w
 	f->room = (struct cache_room){ 0 };
 	f->streamed = true;
 	f->proven = proven;
+	f->err = *why;
 	if (f->state == FETCH_COMING)
 		f->state = FETCH_STREAMED;
 	f->staging = false;
@@ -336,20 +337,13 @@ static void step_piece(struct fetch *f, uint8_t *piece)
 /* What the blob speaks of is asked for next. */
 static void look_ahead(struct fetches *fs, const struct digest *d)
 {
-	CLEANUP(blob_closep) struct blob *blob = NULL;
-	CLEANUP(freep) struct manifest_child *child = NULL;
-	CLEANUP(freep) char *text = NULL;
+	CLEANUP(freep) struct fleet_child *child = NULL;
 	struct blob_stat st;
 	struct stow_err err;
-	size_t n, got, looks = 0;
+	size_t n, looks = 0;
 
-	if (backend_open(fs->o.fast, d, 0, &blob, &err) < 0 || blob->size == 0 || blob->size > MANIFEST_MAX)
+	if (manifest_read(fs->o.fast, d, &child, &n, &err) < 0)
 		return;
-	text = x_malloc((size_t)blob->size);
-	if (blob_pread(blob, text, (size_t)blob->size, 0, 0, &got, &err) < 0 || got != blob->size)
-		return;
-	child = x_calloc(MANIFEST_CHILDREN, sizeof(*child));
-	n = manifest_children(text, got, child);
 	for (size_t i = 0; i < n && looks < FETCH_LOOKS; i++) {
 		if (backend_stat(fs->o.fast, &child[i].digest, &st, &err) == 0)
 			continue;

@@ -35,8 +35,10 @@ static bool lookup_refused(void *arg, const struct digest *d)
 static bool cache_keep(void *arg, const struct digest *d)
 {
 	struct tiered *t = arg;
+	struct stow_err err;
 
-	return tiered_is_read(t, d) || fetch_is_coming(t->fetches, d);
+	return tiered_is_read(t, d) || tiered_is_leased(t, d) || fetch_is_coming(t->fetches, d) ||
+	       meta_pin_get(t->meta, d, NULL, &err) == 0 || err.code != STOW_NOT_FOUND;
 }
 
 /* In this order: nobody can publish the blob while the claim is held; so if it is behind now, what is removed
@@ -146,6 +148,7 @@ static void tiered_start(struct backend *b, struct meta *m)
 	tiers_start(&t->tiers);
 	cache_start(t->cache, m);
 	fetches_start(t->fetches, m);
+	pins_start(t->pins, m);
 	if (t->queue != NULL) {
 		queue_start(t->queue, m);
 		holdings_start(t->holdings, m);
@@ -163,6 +166,7 @@ static void tiered_stop(struct backend *b)
 	if (t->holdings != NULL)
 		holdings_leave(t->holdings);
 	tiers_stop(&t->tiers);
+	pins_stop(t->pins);
 	lookup_stop(t->lookup);
 	if (t->queue != NULL) {
 		queue_stop(t->queue);
@@ -178,6 +182,7 @@ static void tiered_free(struct backend *b)
 
 	tiered_stop(b);
 	queue_free(t->queue);
+	pins_free(t->pins);
 	fetches_free(t->fetches);
 	cache_free(t->cache);
 	lookup_free(t->lookup);
@@ -187,6 +192,8 @@ static void tiered_free(struct backend *b)
 	for (unsigned i = 0; i < TIERED_BUCKETS; i++)
 		assert(t->open[i] == NULL);
 	claims_destroy(&t->claims);
+	for (unsigned i = 0; i < TIERED_LEASES; i++)
+		keyset_free(&t->leases[i].keys);
 	lock_destroy(&t->lock);
 	free(t->identity);
 	FREE_OBJ(t);
@@ -320,14 +327,30 @@ static void tiered_recorded(struct backend *b, const struct digest *d, bool comm
 
 /* --- what people ask --- */
 
+/* Bytes that may come without anything having to go. */
+static uint64_t room_of(struct tiered *t, const struct fleet_status *st)
+{
+	uint64_t room = UINT64_MAX, left, total, floor;
+	struct stow_err err;
+
+	if (st->cache_limit > 0)
+		room = st->cache_limit > st->cache_bytes ? st->cache_limit - st->cache_bytes : 0;
+	if (t->fast->ops->space == NULL || t->fast->ops->space(t->fast, &left, &total, &err) < 0)
+		return room;
+	floor = t->min_free.percent > 0 ? total / 100 * t->min_free.percent : t->min_free.bytes;
+	left = left > floor ? left - floor : 0;
+	return left < room ? left : room;
+}
+
 static int tiered_status(struct backend *b, struct fleet_status *ret_st, struct stow_err *err)
 {
 	struct tiered *t = tiered_from(b);
 	struct fleet_status st = { .n_behind = t->tiers.n };
 
-	if (t->queue != NULL && queue_status(t->queue, &st, err) < 0)
+	if ((t->queue != NULL && queue_status(t->queue, &st, err) < 0) || pins_status(t->pins, &st, err) < 0)
 		return -1;
 	cache_status(t->cache, &st);
+	st.cache_room = room_of(t, &st);
 	fetch_status(t->fetches, &st);
 	for (size_t i = 0; i < t->tiers.n; i++)
 		tier_status(&t->tiers.v[i], &st.behind[i]);
@@ -343,11 +366,27 @@ static void tiered_flush(struct backend *b)
 		tier_probe(&t->tiers.v[i]);
 	if (t->queue != NULL)
 		queue_flush(t->queue);
+	pins_flush(t->pins);
+}
+
+static int tiered_pin(struct backend *b, const struct digest *d, struct fleet_pinned *ret_p,
+		      struct stow_err *err)
+{
+	return pins_pin(tiered_from(b)->pins, d, ret_p, err);
+}
+
+static int tiered_unpin(struct backend *b, const struct digest *d, struct fleet_pinned *ret_p,
+			struct stow_err *err)
+{
+	return pins_unpin(tiered_from(b)->pins, d, ret_p, err);
 }
 
 static const struct fleet_ops tiered_fleet_ops = {
 	.status = tiered_status,
 	.flush = tiered_flush,
+	.pin = tiered_pin,
+	.unpin = tiered_unpin,
+	.bring = tiered_bring,
 };
 
 static const struct backend_ops tiered_ops = {
@@ -416,6 +455,13 @@ static void make_parts(struct tiered *t, const struct tiered_options *o)
 		.prefetch = o->prefetch,
 		.publish = fetch_publish,
 		.arg = t,
+	});
+	t->pins = pins_new(&(struct pins_options){
+		.front = &t->base,
+		.fast = o->fast,
+		.fetches = t->fetches,
+		.cache = t->cache,
+		.claims = &t->claims,
 	});
 	if (!o->writable)
 		return;
@@ -487,6 +533,7 @@ int tiered_new(const struct tiered_options *o, struct backend **ret_b, struct st
 	t->fast = o->fast;
 	t->info_timeout_ns = o->info_timeout_ns;
 	t->commit_wait_ns = o->commit_wait_ns;
+	t->min_free = o->min_free;
 	t->exclusive = o->writable && o->exclusive;
 	t->identity = x_strdup(o->identity);
 	claims_init(&t->claims);

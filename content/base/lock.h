@@ -23,7 +23,8 @@ enum lock_rank {
 	RANK_BLOBS,      /* content/blobs.c: table of open blobs */
 	RANK_TIERED,     /* backends/tiered/: the table of handles */
 	RANK_HANDLE,     /* what one of them reads from */
-	RANK_FETCH,      /* its parts, as they call each other */
+	RANK_PINS,       /* its parts, as they call each other */
+	RANK_FETCH,
 	RANK_QUEUE,
 	RANK_CACHE,
 	RANK_HOLDINGS,

@@ -26,7 +26,7 @@ load helper
 	run -2 --separate-stderr stowage verify --rate-limit 0B
 	run -2 --separate-stderr stowage import
 	run -2 --separate-stderr stowage ls --root relative
-	for command in ls info ingests status flush verify import check; do
+	for command in ls info ingests status flush pin unpin prefetch verify import check; do
 		run -0 --separate-stderr stowage "$command" --help
 		[[ $output == "Usage: stowage $command"* ]]
 	done

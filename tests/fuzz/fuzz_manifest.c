@@ -5,7 +5,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-	static struct manifest_child v[MANIFEST_CHILDREN];
+	static struct fleet_child v[MANIFEST_CHILDREN];
 	size_t found = manifest_children((const char *)data, n, v);
 
 	assert(found <= MANIFEST_CHILDREN);

@@ -9,7 +9,7 @@
 #define HEX_B "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
 #define CHILD(hex, size) "{\"digest\":\"sha256:" hex "\",\"size\":" size "}"
 
-static struct manifest_child v[MANIFEST_CHILDREN];
+static struct fleet_child v[MANIFEST_CHILDREN];
 
 static size_t children(const char *text)
 {

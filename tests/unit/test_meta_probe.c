@@ -250,11 +250,11 @@ static void a_newer_schema_is_refused(void **state UNUSED)
 	struct stow_err err;
 
 	make_database();
-	set_schema(3);
+	set_schema(4);
 	expect_ok(meta_probe(path, &err), &err); /* no damage: it is not to be set aside */
 	for (unsigned flags = 0; flags <= META_READ_ONLY; flags++) {
 		expect_fail(meta_open(path, flags, 0, &m, NULL, &err), &err, STOW_FAILED_PRECONDITION);
-		expect_named(&err, "schema version 3");
+		expect_named(&err, "schema version 4");
 		expect_named(&err, "newer stowage");
 		expect_named(&err, path);
 	}
