@@ -7,6 +7,8 @@
 
 #include <stdio.h>
 
+enum env_kind env_kinds[2] = { [ENV_MEM] = ENV_MEM, [ENV_LOCAL] = ENV_LOCAL };
+
 /* --- a store that comes back --- */
 
 static void keep(struct backend *b UNUSED)
@@ -236,6 +238,29 @@ int content_commit(struct ingest *in, const struct content *c, struct stow_err *
 	if (!digest_equal(&d, &c->d))
 		return stow_fail(err, STOW_DATA_LOSS, "committed under another digest");
 	return 0;
+}
+
+void write_ok(struct ingest *in, const struct content *c, size_t from, size_t to)
+{
+	struct stow_err err;
+
+	expect_ok(content_write(in, c, from, to, &err), &err);
+}
+
+void close_ok(struct ingest *in)
+{
+	struct stow_err err;
+
+	expect_ok(ingest_close(in, &err), &err);
+}
+
+void check_at(struct ingest *in, const struct content *c, size_t n)
+{
+	struct digest want = content_prefix(c, n), got;
+
+	assert_int_equal(ingest_offset(in), n);
+	ingest_digest(in, &got);
+	assert_true(digest_equal(&got, &want));
 }
 
 int content_put(struct store *s, const char *ref, const struct content *c, struct stow_err *err)

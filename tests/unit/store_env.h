@@ -22,6 +22,14 @@ struct env {
 	unsigned threads; /* of the pool */
 };
 
+/* A case over memory and over files. Its state is the kind, for the file's own setup() and teardown(). */
+extern enum env_kind env_kinds[2];
+#define ENV_BOTH(f)                                                                                          \
+	{ #f " (mem)", f, setup, teardown, &env_kinds[ENV_MEM] },                                            \
+	{                                                                                                    \
+#f " (local)", f, setup, teardown, &env_kinds[ENV_LOCAL]                                     \
+	}
+
 /* Makes the folder, on a memory file system if there is one. */
 void env_make(struct env *e, enum env_kind kind);
 /* Opens the store with its pool, and closes them. Ingests and blobs have been given back. */
@@ -58,6 +66,11 @@ struct ingest *ingest_of(struct env *e, const char *ref);
 struct ingest *ingest_declared(struct env *e, const char *ref, uint64_t total, const struct digest *expected);
 /* Writes the bytes from `from` up to `to`, in two vectors. */
 int content_write(struct ingest *in, const struct content *c, size_t from, size_t to, struct stow_err *err);
+/* The same, and its failure is the test's. */
+void write_ok(struct ingest *in, const struct content *c, size_t from, size_t to);
+void close_ok(struct ingest *in);
+/* The handle has exactly the first `n` bytes of `c`. */
+void check_at(struct ingest *in, const struct content *c, size_t n);
 /* Open, write, commit; the digest is the expected one. Threads: any. */
 int content_put(struct store *s, const char *ref, const struct content *c, struct stow_err *err);
 /* Commits with size and digest expected. Consumes `in`. */

@@ -346,21 +346,15 @@ static void failed_sync_at_close(void **state UNUSED)
 
 int main(void)
 {
-	static enum env_kind mem = ENV_MEM, local = ENV_LOCAL;
-#define BOTH(f)                                                                                              \
-	{ #f " (mem)", f, setup, teardown, &mem },                                                           \
-	{                                                                                                    \
-#f " (local)", f, setup, teardown, &local                                                    \
-	}
 	const struct CMUnitTest tests[] = {
-		BOTH(every_call_fails_once),
-		BOTH(no_space),
-		BOTH(codes_pass_through),
-		BOTH(opening_fails_cleanly),
-		BOTH(strays_that_cannot_be_removed),
-		BOTH(failed_sync_is_never_forgotten),
-		BOTH(failed_sync_of_a_checkpoint_fails_the_commit),
-		BOTH(failed_sync_at_close),
+		ENV_BOTH(every_call_fails_once),
+		ENV_BOTH(no_space),
+		ENV_BOTH(codes_pass_through),
+		ENV_BOTH(opening_fails_cleanly),
+		ENV_BOTH(strays_that_cannot_be_removed),
+		ENV_BOTH(failed_sync_is_never_forgotten),
+		ENV_BOTH(failed_sync_of_a_checkpoint_fails_the_commit),
+		ENV_BOTH(failed_sync_at_close),
 	};
 
 	return cmocka_run_group_tests_name("ingest faults", tests, NULL, NULL);
