@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 
+struct env env;
 enum env_kind env_kinds[2] = { [ENV_MEM] = ENV_MEM, [ENV_LOCAL] = ENV_LOCAL };
 
 /* --- a store that comes back --- */
@@ -166,6 +167,19 @@ size_t env_blobs(struct env *e)
 
 	expect_ok(store_count(e->store, &n, &bytes, &err), &err);
 	return n;
+}
+
+int env_setup(void **state)
+{
+	env_make(&env, *(const enum env_kind *)*state);
+	env_open(&env);
+	return 0;
+}
+
+int env_teardown(void **state UNUSED)
+{
+	env_remove(&env);
+	return 0;
 }
 
 /* --- content --- */

@@ -22,13 +22,20 @@ struct env {
 	unsigned threads; /* of the pool */
 };
 
-/* A case over memory and over files. Its state is the kind, for the file's own setup() and teardown(). */
+/* The one of the program, for those that need one at a time. */
+extern struct env env;
+
+/* A case over memory and over files, with `env` open. The state is the kind, for a setup of one's own, too.
+ */
 extern enum env_kind env_kinds[2];
-#define ENV_BOTH(f)                                                                                          \
-	{ #f " (mem)", f, setup, teardown, &env_kinds[ENV_MEM] },                                            \
+int env_setup(void **state);
+int env_teardown(void **state);
+#define ENV_BOTH_WITH(f, setup)                                                                              \
+	{ #f " (mem)", f, setup, env_teardown, &env_kinds[ENV_MEM] },                                        \
 	{                                                                                                    \
-#f " (local)", f, setup, teardown, &env_kinds[ENV_LOCAL]                                     \
+#f " (local)", f, setup, env_teardown, &env_kinds[ENV_LOCAL]                                 \
 	}
+#define ENV_BOTH(f) ENV_BOTH_WITH(f, env_setup)
 
 /* Makes the folder, on a memory file system if there is one. */
 void env_make(struct env *e, enum env_kind kind);

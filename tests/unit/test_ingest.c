@@ -6,21 +6,6 @@
 #include "content/store_internal.h"
 #include "tests/unit/store_env.h"
 
-static struct env env;
-
-static int setup(void **state)
-{
-	env_make(&env, *(const enum env_kind *)*state);
-	env_open(&env);
-	return 0;
-}
-
-static int teardown(void **state UNUSED)
-{
-	env_remove(&env);
-	return 0;
-}
-
 /* --- OPEN --- */
 
 static void open_write_commit(void **state UNUSED)

@@ -8,19 +8,11 @@
 
 #include <stdio.h>
 
-static struct env env;
-
 static int setup(void **state)
 {
 	env_make(&env, *(const enum env_kind *)*state);
 	env.threads = 1;
 	env_open(&env);
-	return 0;
-}
-
-static int teardown(void **state UNUSED)
-{
-	env_remove(&env);
 	return 0;
 }
 
@@ -347,14 +339,14 @@ static void failed_sync_at_close(void **state UNUSED)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		ENV_BOTH(every_call_fails_once),
-		ENV_BOTH(no_space),
-		ENV_BOTH(codes_pass_through),
-		ENV_BOTH(opening_fails_cleanly),
-		ENV_BOTH(strays_that_cannot_be_removed),
-		ENV_BOTH(failed_sync_is_never_forgotten),
-		ENV_BOTH(failed_sync_of_a_checkpoint_fails_the_commit),
-		ENV_BOTH(failed_sync_at_close),
+		ENV_BOTH_WITH(every_call_fails_once, setup),
+		ENV_BOTH_WITH(no_space, setup),
+		ENV_BOTH_WITH(codes_pass_through, setup),
+		ENV_BOTH_WITH(opening_fails_cleanly, setup),
+		ENV_BOTH_WITH(strays_that_cannot_be_removed, setup),
+		ENV_BOTH_WITH(failed_sync_is_never_forgotten, setup),
+		ENV_BOTH_WITH(failed_sync_of_a_checkpoint_fails_the_commit, setup),
+		ENV_BOTH_WITH(failed_sync_at_close, setup),
 	};
 
 	return cmocka_run_group_tests_name("ingest faults", tests, NULL, NULL);

@@ -5,7 +5,6 @@
 
 #include <stdio.h>
 
-static struct env env;
 static struct backend_ops spied;
 static const struct backend_ops *real;
 static struct stage_hint created, resumed; /* of the last call */
@@ -34,12 +33,6 @@ static int setup(void **state UNUSED)
 	env.mem->ops = &spied;
 	created = resumed = (struct stage_hint){ 0 };
 	env_open(&env);
-	return 0;
-}
-
-static int teardown(void **state UNUSED)
-{
-	env_remove(&env);
 	return 0;
 }
 
@@ -95,10 +88,10 @@ static void what_was_parked_is_remembered(void **state UNUSED)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(nothing_declared_is_no_hint, setup, teardown),
-		cmocka_unit_test_setup_teardown(the_declaration_is_the_hint, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_pull_tells_by_its_ref, setup, teardown),
-		cmocka_unit_test_setup_teardown(what_was_parked_is_remembered, setup, teardown),
+		cmocka_unit_test_setup_teardown(nothing_declared_is_no_hint, setup, env_teardown),
+		cmocka_unit_test_setup_teardown(the_declaration_is_the_hint, setup, env_teardown),
+		cmocka_unit_test_setup_teardown(a_pull_tells_by_its_ref, setup, env_teardown),
+		cmocka_unit_test_setup_teardown(what_was_parked_is_remembered, setup, env_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

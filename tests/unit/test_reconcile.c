@@ -8,21 +8,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-static struct env env;
 static const atomic_bool go = false, stopped = true;
-
-static int setup(void **state)
-{
-	env_make(&env, *(const enum env_kind *)*state);
-	env_open(&env);
-	return 0;
-}
-
-static int teardown(void **state UNUSED)
-{
-	env_remove(&env);
-	return 0;
-}
 
 static struct digest nth_digest(unsigned i)
 {

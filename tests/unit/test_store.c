@@ -8,21 +8,6 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-static struct env env;
-
-static int setup(void **state)
-{
-	env_make(&env, *(const enum env_kind *)*state);
-	env_open(&env);
-	return 0;
-}
-
-static int teardown(void **state UNUSED)
-{
-	env_remove(&env);
-	return 0;
-}
-
 static void put_ok(const struct content *c)
 {
 	struct stow_err err;
