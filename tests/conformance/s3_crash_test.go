@@ -213,6 +213,7 @@ func settle(t *testing.T, d *daemon, all map[digest.Digest]*pull) {
 
 // The daemon is killed in the middle of uploads, again and again, and of what it does about that at its start.
 func TestS3Kill9(t *testing.T) {
+	t.Parallel()
 	rng := crashSeed(t)
 	b := newBucket(t)
 	a := b.account()
