@@ -159,7 +159,6 @@ beside_start() {
 	} </dev/null &
 	beside=$!
 	set +m
-	say "(beside what follows, and shown behind it: $*)"
 }
 
 # beside_show SECTION: what it has said, and what it says until it ends.
@@ -330,6 +329,7 @@ case " ${sections[*]} " in
 *" conformance "* | *" s3 "* | *" asan "* | *" tsan "*) conformance_build ;;
 esac
 if ((${#second[@]} > 0)); then beside_start "${second[@]}"; fi
+if ((${#first[@]} > 0 && ${#second[@]} > 0)); then say "(beside what follows, and shown behind it: ${second[*]})"; fi
 for s in "${first[@]}"; do "$s"; done
 for s in "${second[@]}"; do beside_show "$s"; done
 
