@@ -126,7 +126,7 @@ static void cancels_race_with_answers(void **state)
 
 /* --- stopping --- */
 
-/* What they wait for takes longer than that, by far, and stopping takes a second on an idle machine. */
+/* What they wait for takes far longer; stopping takes half a second, and more on a busy machine. */
 enum { SOON_MS = 20000 };
 
 struct caller {
