@@ -5,6 +5,9 @@
 # test.sh [SECTION...]: only these, of: release servers conformance e2e s3 fleet asan tsan. The last line of the output is
 # `N passed, M failed`, with `, K skipped` where some were.
 #
+# All sections wait more than they compute, and the sanitizers have limits that are stretched: so asan and tsan run beside the
+# others, at a lower priority, and what they say is shown once the others are through.
+#
 # STOWAGE_CRASH_ROUNDS: how often the crash test kills the daemon. STOWAGE_E2E_BIG_MIB: size of the large layer.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -14,25 +17,33 @@ set -euo pipefail
 cd "$TOP"
 
 passed=0 failed=0 skipped=0
+runner= # the process group of what runs now
+beside= # that of the sections beside these
 over=()
 NOT_BUCKET='^Test([^SF]|S[^3]|F[^l])' # neither TestS3... nor TestFleet...: Go's test runner has no way to leave some out
 ONE_NODE=("$TOP"/tests/e2e/{content,images,restart,s3}.bats)
 LOGS=$TOP/build/logs
+CONFORMANCE=$TOP/build/go/conformance
 RUNS=$(mktemp -d /tmp/stw.XXXXXX) # all that tests start, and leave, is in here
 chmod 711 "$RUNS"                # some run as nobody
 export RUNS TMPDIR=$RUNS CTR=$TOOLS/bin/ctr PATH=$TOOLS/bin:$PATH
 mkdir -p "$LOGS"
 
-runner_gone() { ! kill -s 0 -- "-$runner" 2>/dev/null; }
+group_gone() { ! kill -s 0 -- "-$1" 2>/dev/null; }
+
+# end_group PGID SECONDS: nothing of it is left; what does not end within that time is killed.
+end_group() {
+	[[ -n $1 ]] || return 0
+	kill -s TERM -- "-$1" 2>/dev/null || true
+	retry "$2" group_gone "$1" || kill -s KILL -- "-$1" 2>/dev/null || true
+}
 
 # Whatever way this ends: nothing that was started is left.
 cleanup() {
 	trap - EXIT INT TERM HUP
 	local dir
-	if [[ -n ${runner:-} ]]; then
-		kill -s TERM -- "-$runner" 2>/dev/null || true
-		retry 5 runner_gone || kill -s KILL -- "-$runner" 2>/dev/null || true
-	fi
+	end_group "$runner" 5
+	end_group "$beside" 10 # it has a runner of its own to end
 	for dir in "$RUNS"/stowage.*; do
 		if [[ -d $dir/pids ]]; then
 			RUN=$dir
@@ -124,6 +135,49 @@ settle() { # "P F S" STATUS
 	add "$p" "$f" "$s"
 }
 
+# --- sections beside the others ----------------------------------------------------------------------------
+
+# Of each section there is $RUNS/SECTION.screen, and $RUNS/SECTION.counts once it has ended.
+beside_section() { # SECTION
+	passed=0 failed=0 skipped=0
+	"$1"
+	echo "$passed $failed $skipped" >"$RUNS/$1.new"
+	mv "$RUNS/$1.new" "$RUNS/$1.counts"
+}
+
+# beside_start SECTION...: one after the other, in a process group of its own.
+beside_start() {
+	local s
+	set -m
+	{
+		set +m
+		trap 'trap - TERM; end_group "$runner" 5; exit 143' TERM
+		renice -n 5 "$BASHPID" >/dev/null
+		for s in "$@"; do
+			beside_section "$s" >"$RUNS/$s.screen" 2>&1
+		done
+	} </dev/null &
+	beside=$!
+	set +m
+}
+
+# beside_show SECTION: what it has said, and what it says until it ends.
+beside_show() {
+	local screen=$RUNS/$1.screen shown=0 size ended= counts
+	while [[ -z $ended ]]; do
+		if [[ -e $RUNS/$1.counts ]] || group_gone "$beside"; then ended=yes; else sleep 0.5; fi
+		size=$(stat -c %s "$screen" 2>/dev/null || echo 0)
+		tail -c "+$((shown + 1))" "$screen" 2>/dev/null | head -c "$((size - shown))" || true
+		shown=$size
+	done
+	if [[ ! -e $RUNS/$1.counts ]]; then
+		broken "$1 has not come to its end"
+		return 0
+	fi
+	read -r -a counts <"$RUNS/$1.counts"
+	passed=$((passed + counts[0])) failed=$((failed + counts[1])) skipped=$((skipped + counts[2]))
+}
+
 # --- builds ----------------------------------------------------------------------------------------------
 
 # build DIR LOG MESON-ARGS...
@@ -137,11 +191,10 @@ build() {
 	fi
 }
 
+# Once, for all sections that run it; who does not find it has nothing to say.
 conformance_build() {
-	if ! go_tool test -vet=off -c -o "$TOP/build/go/conformance" stowage/conformance; then
-		broken "build of tests/conformance"
-		return 1
-	fi
+	rm -f "$CONFORMANCE"
+	go_tool test -vet=off -c -o "$CONFORMANCE" stowage/conformance || broken "build of tests/conformance"
 }
 
 # --- runners ---------------------------------------------------------------------------------------------
@@ -151,7 +204,7 @@ run_meson() { # DIR LOG MESON-ARGS...
 	shift 2
 	rm -f "$dir/meson-logs/testlog.json"
 	logged "$log" '^ *[0-9]+/[0-9]+ ' \
-		timeout 900 meson test -C "$dir" --no-rebuild "$@" || status=$?
+		timeout 1500 meson test -C "$dir" --no-rebuild "$@" || status=$?
 	((status == 0)) || failed_meson "$dir/meson-logs/testlog.json"
 	count_meson "$dir/meson-logs/testlog.json" "$status"
 }
@@ -161,7 +214,7 @@ run_conformance() { # LOG GO-TEST-ARGS...
 	local log=$1 status=0
 	shift
 	logged "$log" '^--- |^panic|--- FAIL|_test\.go:' \
-		timeout -k 10 1500 "${over[@]}" "$TOP/build/go/conformance" -test.v -test.timeout 24m "$@" || status=$?
+		timeout -k 10 1500 "${over[@]}" "$CONFORMANCE" -test.v -test.parallel 4 -test.timeout 24m "$@" || status=$?
 	count_go "$LOGS/$log" "$status"
 }
 
@@ -191,7 +244,7 @@ servers() {
 
 conformance() {
 	section "conformance: containerd's own suite, the contract, crashes, full disks"
-	conformance_build || return 0
+	[[ -x $CONFORMANCE ]] || return 0
 	STOWAGE_BIN=$TOP/build/cmd/stowage run_conformance conformance.log
 }
 
@@ -205,7 +258,7 @@ e2e() {
 s3() {
 	local over=("$TOP/tests/suite/s3.sh" rgw)
 	section "S3: conformance over a Ceph gateway"
-	conformance_build || return 0
+	[[ -x $CONFORMANCE ]] || return 0
 	STOWAGE_BIN=$TOP/build/cmd/stowage run_conformance s3-conformance.log -test.run "$NOT_BUCKET"
 	section "S3: end to end with a bucket"
 	# Server and disk share the machine with all else: half the bytes are eight parts still.
@@ -220,15 +273,17 @@ fleet() {
 		run_bats fleet.log "$TOP"/tests/e2e/fleet*.bats
 }
 
+# The sanitizers' sections take one S3 server of each kind: what differs between the others is in libraries, which are not
+# built for them.
 asan() {
 	section "AddressSanitizer and UndefinedBehaviorSanitizer (clang): unit tests, suite, fuzz corpus"
 	export ASAN_OPTIONS=abort_on_error=0:detect_leaks=1
 	export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 	CC=clang CXX=clang++ build build-asan asan-build.log --buildtype=debugoptimized \
 		-Db_sanitize=address,undefined -Db_lundef=false || return 0
-	run_meson build-asan asan-meson.log --no-suite check --no-suite cli --timeout-multiplier 4
+	run_meson build-asan asan-meson.log --no-suite check --no-suite cli --no-suite transport --timeout-multiplier 8
 	section "AddressSanitizer and UndefinedBehaviorSanitizer: conformance"
-	conformance_build || return 0
+	[[ -x $CONFORMANCE ]] || return 0
 	STOWAGE_BIN=$TOP/build-asan/cmd/stowage STOWAGE_SLOW=3 \
 		STOWAGE_CRASH_ROUNDS=$((${STOWAGE_CRASH_ROUNDS:-60} / 6)) run_conformance asan-conformance.log
 }
@@ -245,10 +300,11 @@ tsan() {
 	export TSAN_OPTIONS=halt_on_error=0:exitcode=66:second_deadlock_stack=1
 	CC=clang CXX=clang++ build build-tsan tsan-build.log --buildtype=debugoptimized \
 		-Db_sanitize=thread -Db_lundef=false || return 0
-	run_meson build-tsan tsan-meson.log --suite unit --suite suite --suite stress --timeout-multiplier 6
+	run_meson build-tsan tsan-meson.log --suite unit --suite suite --suite stress --no-suite transport \
+		--timeout-multiplier 12
 	section "ThreadSanitizer: conformance"
 	tsan_helpers || { broken "build of tests/tsan_grpc.c" && return 0; }
-	conformance_build || return 0
+	[[ -x $CONFORMANCE ]] || return 0
 	TSAN_OPTIONS+=":suppressions=$TOP/build-tsan/suppressions" STOWAGE_PRELOAD=$TOP/build-tsan/tsan_grpc.so \
 		STOWAGE_BIN=$TOP/build-tsan/cmd/stowage STOWAGE_SLOW=5 \
 		STOWAGE_CRASH_ROUNDS=$((${STOWAGE_CRASH_ROUNDS:-60} / 12)) run_conformance tsan-conformance.log \
@@ -261,12 +317,21 @@ tsan() {
 ulimit -c 0
 sections=("$@")
 ((${#sections[@]} > 0)) || sections=(release servers conformance e2e s3 fleet asan tsan)
+first=() second=()
 for s in "${sections[@]}"; do
 	case $s in
-	release | servers | conformance | e2e | s3 | fleet | asan | tsan) "$s" ;;
+	release | servers | conformance | e2e | s3 | fleet) first+=("$s") ;;
+	asan | tsan) second+=("$s") ;;
 	*) die "there is no section $s" ;;
 	esac
 done
+case " ${sections[*]} " in
+*" conformance "* | *" s3 "* | *" asan "* | *" tsan "*) conformance_build ;;
+esac
+if ((${#second[@]} > 0)); then beside_start "${second[@]}"; fi
+if ((${#first[@]} > 0 && ${#second[@]} > 0)); then say "(beside what follows, and shown behind it: ${second[*]})"; fi
+for s in "${first[@]}"; do "$s"; done
+for s in "${second[@]}"; do beside_show "$s"; done
 
 printf '\nThis took %d:%02d. All output is in %s.\n' $((SECONDS / 60)) $((SECONDS % 60)) "${LOGS#"$TOP"/}"
 summary="$passed passed, $failed failed"

@@ -51,7 +51,7 @@ bin=$TOP/build/bench/bin
 mkdir -p "$out" "$bin" "${disk:=$out}"
 
 step "Building the benchmark"
-${CC:-cc} -std=gnu11 -D_GNU_SOURCE -O2 -Wall -Wextra -o "$bin/floor" "$here/floor/floor.c" -lcrypto
+${CC:-cc} -std=gnu11 -D_GNU_SOURCE -O2 -Wall -Wextra -I "$TOP" -o "$bin/floor" "$here"/floor/*.c -lcrypto
 go_tool build -o "$bin/goproxy" stowage/bench/goproxy
 go_tool build -o "$bin/s3server" stowage/s3/server
 go_tool build -o "$bin/bench" stowage/bench

@@ -284,6 +284,7 @@ func crashSeed(t *testing.T) *rand.Rand {
 }
 
 func TestKill9(t *testing.T) {
+	t.Parallel()
 	rounds, rng := crashRounds(t, 60), crashSeed(t)
 	d := start(t)
 	l := &ledger{blobs: map[digest.Digest]*fact{}, refs: map[string]*sent{}}
@@ -394,7 +395,9 @@ func TestLostIndex(t *testing.T) {
 	model := filepath.Join(t.TempDir(), "model")
 	blobs := stock(t, model)
 	for name, ruin := range cases {
+		ruin := ruin
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			root := filepath.Join(t.TempDir(), "root")
 			if out, err := exec.Command("cp", "-a", "--sparse=always", model, root).CombinedOutput(); err != nil {
 				t.Fatalf("cp: %v: %s", err, out)

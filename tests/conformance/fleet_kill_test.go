@@ -210,6 +210,7 @@ var fleetTroubles = []string{
 
 // Both nodes are killed, again and again, while they write, upload, adopt, fetch and delete.
 func TestFleetKill9(t *testing.T) {
+	t.Parallel()
 	rng := crashSeed(t)
 	b := newBucket(t)
 	var d [2]*daemon

@@ -4,6 +4,9 @@
 // STOWAGE_BIN names the daemon's binary. STOWAGE_SLOW multiplies the time limits, for builds with
 // sanitizers. STOWAGE_PRELOAD is preloaded into the daemon. STOWAGE_CRASH_ROUNDS sets the length of the
 // crash loop, STOWAGE_CRASH_SEED repeats one.
+//
+// Each test has daemons and servers of its own. Those that wait more than they compute run beside each other, after
+// the others (t.Parallel).
 package conformance
 
 import (

@@ -230,6 +230,7 @@ func TestGarbage(t *testing.T) {
 
 // Connections that say nothing stay without harm, and hold up neither others nor the daemon's end.
 func TestSilentConnections(t *testing.T) {
+	t.Parallel()
 	d := start(t)
 	for i := 0; i < 200; i++ {
 		conn, err := net.Dial("unix", d.sock)
@@ -341,9 +342,11 @@ func (p *cutter) client(t *testing.T) api.ContentClient {
 // SIGTERM: a stream that is open gets its time, what is new is refused, and what is not finished then is
 // parked, with its offset and digest.
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	data := noise(52, 3<<20)
 	dg := sum(data)
 	t.Run("stream that ends in time", func(t *testing.T) {
+		t.Parallel()
 		d := start(t)
 		w := open(t, d.client(t), "in time")
 		w.write(data[:1<<20], 0)
@@ -365,6 +368,7 @@ func TestDrain(t *testing.T) {
 		}
 	})
 	t.Run("stream that does not end", func(t *testing.T) {
+		t.Parallel()
 		for _, ref := range []string{"parked", pullRef(1, dg)} {
 			d := start(t)
 			w := open(t, d.client(t), ref)
@@ -384,6 +388,7 @@ func TestDrain(t *testing.T) {
 		}
 	})
 	t.Run("reader that does not read", func(t *testing.T) {
+		t.Parallel()
 		d := start(t)
 		c := d.client(t)
 		big := mustPut(t, c, noise(53, 32<<20))
@@ -395,6 +400,7 @@ func TestDrain(t *testing.T) {
 		noErr(t, d.awaitExit(slow(40*time.Second)))
 	})
 	t.Run("twice", func(t *testing.T) {
+		t.Parallel()
 		d := start(t)
 		open(t, d.client(t), "open")
 		noErr(t, d.cmd.Process.Signal(syscall.SIGTERM))

@@ -84,11 +84,16 @@ func TestS3Resume(t *testing.T) {
 // Uploads that are dropped are aborted, by whatever way they are dropped; those of others stay, also where
 // they are for the very same object.
 func TestS3DroppedUploads(t *testing.T) {
-	leave := func(t *testing.T, d *daemon, ref string, data []byte) {
+	leave := func(t *testing.T, a account, d *daemon, ref string, data []byte) {
 		t.Helper()
+		before := len(a.uploads(t))
 		w := openStream(t, d.client(t))
 		w.must(&api.WriteContentRequest{Action: api.WriteActionStat, Ref: ref, Total: int64(len(data))})
 		w.write(data[:partSize+1000], 0)
+		eventually(t, 10*time.Second, "what comes in is sent beside the writing", func() (bool, string) {
+			n := len(a.uploads(t))
+			return n == before+1, fmt.Sprintf("%d uploads are open, not %d", n, before+1)
+		})
 		w.park()
 	}
 	ways := map[string]func(t *testing.T, b *bucket, d *daemon, ref string){
@@ -133,10 +138,7 @@ func TestS3DroppedUploads(t *testing.T) {
 				a.begin(t, "somewhere/else"),
 			}
 			ref := pullRef(1, sum(data))
-			leave(t, d, ref, data)
-			if n := len(a.uploads(t)); n != len(others)+1 {
-				t.Fatalf("%d uploads are open, not %d: nothing was sent beside the writing", n, len(others)+1)
-			}
+			leave(t, a, d, ref, data)
 			drop(t, b, d, ref)
 			a.onlyUploads(t, others...)
 			if n := ingestFiles(t, d.root); n != 0 {
@@ -213,6 +215,7 @@ func settle(t *testing.T, d *daemon, all map[digest.Digest]*pull) {
 
 // The daemon is killed in the middle of uploads, again and again, and of what it does about that at its start.
 func TestS3Kill9(t *testing.T) {
+	t.Parallel()
 	rng := crashSeed(t)
 	b := newBucket(t)
 	a := b.account()

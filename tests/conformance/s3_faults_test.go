@@ -270,6 +270,7 @@ func TestS3MissingBucketForgetsNothing(t *testing.T) {
 
 // A server that asks for patience gets it: Retry-After is waited for.
 func TestS3RetryAfter(t *testing.T) {
+	t.Parallel()
 	b := newBucket(t)
 	c := b.start(t).client(t)
 	b.rules(t, `{"method": "PUT", "count": 1, "status": 503, "headers": {"Retry-After": "2"}}`)

@@ -31,6 +31,7 @@ func startGateway(t *testing.T) *gateway.Gateway {
 // The server is killed in the middle of uploads, with all that it has not written, and the daemon with it every
 // other time. Nothing that was acknowledged is lost, and what was not can be ended once the server is back.
 func TestS3GatewayKilled(t *testing.T) {
+	t.Parallel()
 	rng := crashSeed(t)
 	g := startGateway(t)
 	proxy := faults.New(g.Endpoint)

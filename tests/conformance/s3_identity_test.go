@@ -76,6 +76,7 @@ func TestS3CheckNamesProvider(t *testing.T) {
 
 // Credentials that end all the time are got again in time, and nobody who uploads or reads sees any of it.
 func TestS3CredentialsEnd(t *testing.T) {
+	t.Parallel()
 	for name, env := range identities(t, "4") {
 		name, env := name, env
 		t.Run(name, func(t *testing.T) {

@@ -8,8 +8,15 @@ S3_SERVER=$TOP/build/go/s3-server
 # shellcheck disable=SC2034
 STRICT_ACCESS_KEY=AKIASTOWAGETEST00001 STRICT_SECRET_KEY=stowage/test+secret/00000000000000000001
 
-# servers_build: once, before the first server_start.
-servers_build() { go_tool build -o "$S3_SERVER" stowage/s3/server; }
+# servers_build: once, before the first server_start. Others may be about to do so, or to run it; go leaves alone what is
+# up to date.
+servers_build() {
+	mkdir -p "${S3_SERVER%/*}"
+	(
+		flock 9
+		go_tool build -o "$S3_SERVER" stowage/s3/server
+	) 9>"$S3_SERVER.lock"
+}
 
 # server_start NAME COMMAND [FLAGS...]: `server COMMAND`, as the process NAME; sets SERVER_URL and SERVER_CONTROL.
 server_start() {

@@ -15,7 +15,6 @@ enum { REFS = 6, CONTENTS = 5, DEFAULT_SECONDS = 5, DEFAULT_THREADS = 10 };
 /* The large one passes two checkpoints. */
 static const size_t sizes[CONTENTS] = { 0, 1, 5000, 300000, 34 << 20 };
 
-static struct env env;
 static struct content contents[CONTENTS];
 static struct filter *everything;
 static int64_t end_ns;

@@ -49,12 +49,13 @@ static bool stands_behind(void)
 int backend_suite(const char *name, backend_make *make)
 {
 	static const struct suite_case *const lists[] = { suite_blobs,   suite_stages, suite_hints,
-							  suite_threads, suite_behind, suite_notes };
+							  suite_threads, suite_behind, suite_records,
+							  suite_notes };
 	CLEANUP(freep) struct CMUnitTest *tests = NULL;
 	size_t n = 0, n_lists;
 
 	env.make = make;
-	n_lists = stands_behind() ? ARRAY_LEN(lists) : ARRAY_LEN(lists) - 2;
+	n_lists = stands_behind() ? ARRAY_LEN(lists) : ARRAY_LEN(lists) - 3;
 	for (size_t i = 0; i < n_lists; i++) {
 		for (const struct suite_case *c = lists[i]; c->name != NULL; c++) {
 			tests = x_reallocarray(tests, n + 1, sizeof(*tests));

@@ -30,7 +30,7 @@ struct suite_case {
 	void (*run)(struct backend *b);
 };
 extern const struct suite_case suite_blobs[], suite_stages[], suite_hints[], suite_threads[], suite_behind[],
-	suite_notes[];
+	suite_records[], suite_notes[];
 
 /* --- outcomes --- */
 

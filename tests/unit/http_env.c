@@ -258,6 +258,11 @@ const char *http_env_host(const struct http_env *e)
 	return e->host;
 }
 
+unsigned http_env_open(const struct http_env *e)
+{
+	return atomic_load(&e->open);
+}
+
 unsigned http_env_most(const struct http_env *e)
 {
 	return atomic_load(&e->most);

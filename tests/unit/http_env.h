@@ -45,7 +45,8 @@ void http_env_free(struct http_env *e);
 void http_env_freep(struct http_env **e);
 /* "127.0.0.1:port". */
 const char *http_env_host(const struct http_env *e);
-/* The most connections that were open at once, and all there have been. */
+/* The connections that the server has open now, the most that were open at once, and all there have been. */
+unsigned http_env_open(const struct http_env *e);
 unsigned http_env_most(const struct http_env *e);
 unsigned http_env_connections(const struct http_env *e);
 /* Reads no body any more: the client's send stalls. */

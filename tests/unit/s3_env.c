@@ -132,6 +132,32 @@ void s3_env_end(struct s3_env *e)
 	(void)pthread_mutex_destroy(&e->lock);
 }
 
+int s3_env_head(struct s3_env *e, struct stow_err *err)
+{
+	struct s3_object o;
+
+	*err = (struct stow_err){ 0 };
+	return s3_head(e->client, "a/key", &o, err);
+}
+
+int s3_env_range(struct s3_env *e, struct stow_err *err)
+{
+	char to[10];
+
+	*err = (struct stow_err){ 0 };
+	if (s3_get(e->client, "a/key", "\"e\"", 5, sizeof(to), to, err) < 0)
+		return -1;
+	assert_memory_equal(to, "0123456789", sizeof(to));
+	return 0;
+}
+
+void s3_env_expect(const struct stow_err *err, enum stow_code code, const char *text)
+{
+	if (err->code != code || strstr(err->msg, text) == NULL)
+		fail_msg("%s: %s; expected %s and \"%s\"", stow_code_name(err->code), err->msg,
+			 stow_code_name(code), text);
+}
+
 const char *s3_env_header(struct s3_env *e, unsigned i, const char *name)
 {
 	static char out[4096];

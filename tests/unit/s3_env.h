@@ -49,8 +49,26 @@ void s3_env_script(struct s3_env *e, const struct s3_step *steps, size_t n);
 #define SCRIPT(e, ...)                                                                                       \
 	s3_env_script(e, (const struct s3_step[]){ __VA_ARGS__ },                                            \
 		      sizeof((const struct s3_step[]){ __VA_ARGS__ }) / sizeof(struct s3_step))
+#define S3_ERROR(code) "<Error><Code>" code "</Code><Message>as the test wants it</Message></Error>"
+/* What s3_env_head and s3_env_range are content with. */
+#define S3_OK_HEAD                                                                                           \
+	{                                                                                                    \
+		.status = "200 OK", .headers = "Content-Length: 7\r\nETag: \"e\"\r\n", .head = true          \
+	}
+#define S3_OK_RANGE                                                                                          \
+	{                                                                                                    \
+		.status = "206 Partial Content",                                                             \
+		.headers = "Content-Range: bytes 5-14/100\r\nETag: \"e\"\r\n", .body = "0123456789"          \
+	}
 /* Checks that all credentials have been given back. */
 void s3_env_end(struct s3_env *e);
+
+/* Look at the object "a/key", and read ten bytes of it: 0, or -1 with *err set. */
+int s3_env_head(struct s3_env *e, struct stow_err *err);
+int s3_env_range(struct s3_env *e, struct stow_err *err);
+/* The failure has this code, and `text` in its message. */
+void s3_env_expect(const struct stow_err *err, enum stow_code code, const char *text);
+
 /* Request `i`, from 0: the value of a header, "" where there is none. Good until the next call. */
 const char *s3_env_header(struct s3_env *e, unsigned i, const char *name);
 /* Its first line, without the version; good until the next call. */

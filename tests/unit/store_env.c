@@ -7,6 +7,9 @@
 
 #include <stdio.h>
 
+struct env env;
+enum env_kind env_kinds[2] = { [ENV_MEM] = ENV_MEM, [ENV_LOCAL] = ENV_LOCAL };
+
 /* --- a store that comes back --- */
 
 static void keep(struct backend *b UNUSED)
@@ -166,6 +169,19 @@ size_t env_blobs(struct env *e)
 	return n;
 }
 
+int env_setup(void **state)
+{
+	env_make(&env, *(const enum env_kind *)*state);
+	env_open(&env);
+	return 0;
+}
+
+int env_teardown(void **state UNUSED)
+{
+	env_remove(&env);
+	return 0;
+}
+
 /* --- content --- */
 
 static struct digest digest_of(const void *p, size_t n, enum digest_alg alg)
@@ -236,6 +252,29 @@ int content_commit(struct ingest *in, const struct content *c, struct stow_err *
 	if (!digest_equal(&d, &c->d))
 		return stow_fail(err, STOW_DATA_LOSS, "committed under another digest");
 	return 0;
+}
+
+void write_ok(struct ingest *in, const struct content *c, size_t from, size_t to)
+{
+	struct stow_err err;
+
+	expect_ok(content_write(in, c, from, to, &err), &err);
+}
+
+void close_ok(struct ingest *in)
+{
+	struct stow_err err;
+
+	expect_ok(ingest_close(in, &err), &err);
+}
+
+void check_at(struct ingest *in, const struct content *c, size_t n)
+{
+	struct digest want = content_prefix(c, n), got;
+
+	assert_int_equal(ingest_offset(in), n);
+	ingest_digest(in, &got);
+	assert_true(digest_equal(&got, &want));
 }
 
 int content_put(struct store *s, const char *ref, const struct content *c, struct stow_err *err)

@@ -22,6 +22,21 @@ struct env {
 	unsigned threads; /* of the pool */
 };
 
+/* The one of the program, for those that need one at a time. */
+extern struct env env;
+
+/* A case over memory and over files, with `env` open. The state is the kind, for a setup of one's own, too.
+ */
+extern enum env_kind env_kinds[2];
+int env_setup(void **state);
+int env_teardown(void **state);
+#define ENV_BOTH_WITH(f, setup)                                                                              \
+	{ #f " (mem)", f, setup, env_teardown, &env_kinds[ENV_MEM] },                                        \
+	{                                                                                                    \
+#f " (local)", f, setup, env_teardown, &env_kinds[ENV_LOCAL]                                 \
+	}
+#define ENV_BOTH(f) ENV_BOTH_WITH(f, env_setup)
+
 /* Makes the folder, on a memory file system if there is one. */
 void env_make(struct env *e, enum env_kind kind);
 /* Opens the store with its pool, and closes them. Ingests and blobs have been given back. */
@@ -58,6 +73,11 @@ struct ingest *ingest_of(struct env *e, const char *ref);
 struct ingest *ingest_declared(struct env *e, const char *ref, uint64_t total, const struct digest *expected);
 /* Writes the bytes from `from` up to `to`, in two vectors. */
 int content_write(struct ingest *in, const struct content *c, size_t from, size_t to, struct stow_err *err);
+/* The same, and its failure is the test's. */
+void write_ok(struct ingest *in, const struct content *c, size_t from, size_t to);
+void close_ok(struct ingest *in);
+/* The handle has exactly the first `n` bytes of `c`. */
+void check_at(struct ingest *in, const struct content *c, size_t n);
 /* Open, write, commit; the digest is the expected one. Threads: any. */
 int content_put(struct store *s, const char *ref, const struct content *c, struct stow_err *err);
 /* Commits with size and digest expected. Consumes `in`. */

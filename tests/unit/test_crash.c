@@ -11,8 +11,6 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
-static struct env env;
-
 enum { N_MANY = 4096, WRITERS = 4 };
 
 /* What the child tells before it dies. */

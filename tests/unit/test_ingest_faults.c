@@ -8,19 +8,11 @@
 
 #include <stdio.h>
 
-static struct env env;
-
 static int setup(void **state)
 {
 	env_make(&env, *(const enum env_kind *)*state);
 	env.threads = 1;
 	env_open(&env);
-	return 0;
-}
-
-static int teardown(void **state UNUSED)
-{
-	env_remove(&env);
 	return 0;
 }
 
@@ -343,21 +335,15 @@ static void failed_sync_at_close(void **state UNUSED)
 
 int main(void)
 {
-	static enum env_kind mem = ENV_MEM, local = ENV_LOCAL;
-#define BOTH(f)                                                                                              \
-	{ #f " (mem)", f, setup, teardown, &mem },                                                           \
-	{                                                                                                    \
-#f " (local)", f, setup, teardown, &local                                                    \
-	}
 	const struct CMUnitTest tests[] = {
-		BOTH(every_call_fails_once),
-		BOTH(no_space),
-		BOTH(codes_pass_through),
-		BOTH(opening_fails_cleanly),
-		BOTH(strays_that_cannot_be_removed),
-		BOTH(failed_sync_is_never_forgotten),
-		BOTH(failed_sync_of_the_last_write_fails_the_commit),
-		BOTH(failed_sync_at_close),
+		ENV_BOTH_WITH(every_call_fails_once, setup),
+		ENV_BOTH_WITH(no_space, setup),
+		ENV_BOTH_WITH(codes_pass_through, setup),
+		ENV_BOTH_WITH(opening_fails_cleanly, setup),
+		ENV_BOTH_WITH(strays_that_cannot_be_removed, setup),
+		ENV_BOTH_WITH(failed_sync_is_never_forgotten, setup),
+		ENV_BOTH_WITH(failed_sync_of_the_last_write_fails_the_commit, setup),
+		ENV_BOTH_WITH(failed_sync_at_close, setup),
 	};
 
 	return cmocka_run_group_tests_name("ingest faults", tests, NULL, NULL);

@@ -5,7 +5,6 @@
 
 #include <stdio.h>
 
-static struct env env;
 static struct backend_ops spied;
 static const struct backend_ops *real;
 static struct stage_hint created, resumed; /* of the last call */
@@ -37,19 +36,6 @@ static int setup(void **state UNUSED)
 	return 0;
 }
 
-static int teardown(void **state UNUSED)
-{
-	env_remove(&env);
-	return 0;
-}
-
-static void park(struct ingest *in)
-{
-	struct stow_err err;
-
-	expect_ok(ingest_close(in, &err), &err);
-}
-
 static void check_hint(const struct stage_hint *hint, const struct digest *d, uint64_t total)
 {
 	assert_int_equal(hint->total, total);
@@ -60,9 +46,9 @@ static void nothing_declared_is_no_hint(void **state UNUSED)
 {
 	static const struct digest none;
 
-	park(ingest_of(&env, "ref"));
+	close_ok(ingest_of(&env, "ref"));
 	check_hint(&created, &none, 0);
-	park(ingest_of(&env, "ref"));
+	close_ok(ingest_of(&env, "ref"));
 	check_hint(&resumed, &none, 0);
 }
 
@@ -70,7 +56,7 @@ static void the_declaration_is_the_hint(void **state UNUSED)
 {
 	struct digest d = some_digest(DIGEST_SHA512, 1);
 
-	park(ingest_declared(&env, "ref", 4000, &d));
+	close_ok(ingest_declared(&env, "ref", 4000, &d));
 	check_hint(&created, &d, 4000);
 }
 
@@ -81,10 +67,10 @@ static void a_pull_tells_by_its_ref(void **state UNUSED)
 
 	digest_format(&d, text);
 	snprintf(ref, sizeof(ref), "default/12/layer-%s", text);
-	park(ingest_declared(&env, ref, 4000, NULL));
+	close_ok(ingest_declared(&env, ref, 4000, NULL));
 	check_hint(&created, &d, 4000);
 	/* What was declared goes before what was guessed. */
-	park(ingest_declared(&env, ref, 0, &other));
+	close_ok(ingest_declared(&env, ref, 0, &other));
 	check_hint(&resumed, &other, 4000);
 }
 
@@ -92,20 +78,20 @@ static void what_was_parked_is_remembered(void **state UNUSED)
 {
 	struct digest d = some_digest(DIGEST_SHA256, 1), other = some_digest(DIGEST_SHA256, 2);
 
-	park(ingest_declared(&env, "ref", 4000, &d));
-	park(ingest_of(&env, "ref"));
+	close_ok(ingest_declared(&env, "ref", 4000, &d));
+	close_ok(ingest_of(&env, "ref"));
 	check_hint(&resumed, &d, 4000);
-	park(ingest_declared(&env, "ref", 4001, &other));
+	close_ok(ingest_declared(&env, "ref", 4001, &other));
 	check_hint(&resumed, &other, 4001);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(nothing_declared_is_no_hint, setup, teardown),
-		cmocka_unit_test_setup_teardown(the_declaration_is_the_hint, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_pull_tells_by_its_ref, setup, teardown),
-		cmocka_unit_test_setup_teardown(what_was_parked_is_remembered, setup, teardown),
+		cmocka_unit_test_setup_teardown(nothing_declared_is_no_hint, setup, env_teardown),
+		cmocka_unit_test_setup_teardown(the_declaration_is_the_hint, setup, env_teardown),
+		cmocka_unit_test_setup_teardown(a_pull_tells_by_its_ref, setup, env_teardown),
+		cmocka_unit_test_setup_teardown(what_was_parked_is_remembered, setup, env_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -333,16 +333,16 @@ static void ingests_come_and_go(void **state UNUSED)
 /* Fills the table of ingests up to the limit, by a transaction of our own. */
 static void fill_ingests(void)
 {
-	MDB_env *env;
+	MDB_env *mdb;
 	MDB_txn *txn;
 	MDB_dbi dbi;
 
 	meta_close(TAKE(m));
-	assert_int_equal(mdb_env_create(&env), 0);
-	assert_int_equal(mdb_env_set_maxdbs(env, 8), 0);
-	assert_int_equal(mdb_env_set_mapsize(env, 1 << 30), 0);
-	assert_int_equal(mdb_env_open(env, path, MDB_NOSUBDIR, 0600), 0);
-	assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+	assert_int_equal(mdb_env_create(&mdb), 0);
+	assert_int_equal(mdb_env_set_maxdbs(mdb, 8), 0);
+	assert_int_equal(mdb_env_set_mapsize(mdb, 1 << 30), 0);
+	assert_int_equal(mdb_env_open(mdb, path, MDB_NOSUBDIR, 0600), 0);
+	assert_int_equal(mdb_txn_begin(mdb, NULL, 0, &txn), 0);
 	assert_int_equal(mdb_dbi_open(txn, "ingests", 0, &dbi), 0);
 	for (unsigned i = 0; i < LIMIT_INGESTS - 1; i++) {
 		struct digest d = nth_digest(DIGEST_SHA256, i);
@@ -351,7 +351,7 @@ static void fill_ingests(void)
 		assert_int_equal(mdb_put(txn, dbi, &k, &v, 0), 0);
 	}
 	assert_int_equal(mdb_txn_commit(txn), 0);
-	mdb_env_close(env);
+	mdb_env_close(mdb);
 	reopen(0);
 }
 

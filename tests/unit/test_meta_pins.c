@@ -184,23 +184,23 @@ static void a_walk_shows_each_once(void **state UNUSED)
 /* Changes the database as lmdb has it. */
 static void change(const char *table, const void *key, size_t key_len, void *value, size_t len)
 {
-	MDB_env *env;
+	MDB_env *lmdb;
 	MDB_txn *txn;
 	MDB_dbi dbi;
 	MDB_val k = { .mv_size = key_len, .mv_data = (void *)(uintptr_t)key };
 	MDB_val v = { .mv_size = len, .mv_data = value };
 
-	assert_int_equal(mdb_env_create(&env), 0);
-	assert_int_equal(mdb_env_set_maxdbs(env, 8), 0);
-	assert_int_equal(mdb_env_open(env, path, MDB_NOSUBDIR, 0600), 0);
-	assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+	assert_int_equal(mdb_env_create(&lmdb), 0);
+	assert_int_equal(mdb_env_set_maxdbs(lmdb, 8), 0);
+	assert_int_equal(mdb_env_open(lmdb, path, MDB_NOSUBDIR, 0600), 0);
+	assert_int_equal(mdb_txn_begin(lmdb, NULL, 0, &txn), 0);
 	assert_int_equal(mdb_dbi_open(txn, table, 0, &dbi), 0);
 	if (key)
 		assert_int_equal(mdb_put(txn, dbi, &k, &v, 0), 0);
 	else
 		assert_int_equal(mdb_drop(txn, dbi, 1), 0);
 	assert_int_equal(mdb_txn_commit(txn), 0);
-	mdb_env_close(env);
+	mdb_env_close(lmdb);
 }
 
 static void a_database_of_before_has_no_pins(void **state UNUSED)

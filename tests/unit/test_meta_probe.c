@@ -193,7 +193,7 @@ static void garbage_in_the_middle(void **state UNUSED)
 /* One row among many does not read as one. */
 static void a_damaged_row(void **state UNUSED)
 {
-	MDB_env *env;
+	MDB_env *mdb;
 	MDB_txn *txn;
 	MDB_dbi dbi;
 	struct digest d = some_digest(DIGEST_SHA256, 7);
@@ -203,16 +203,16 @@ static void a_damaged_row(void **state UNUSED)
 	struct stow_err err;
 
 	make_database();
-	assert_int_equal(mdb_env_create(&env), 0);
-	assert_int_equal(mdb_env_set_maxdbs(env, 8), 0);
-	assert_int_equal(mdb_env_open(env, path, MDB_NOSUBDIR, 0600), 0);
-	assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+	assert_int_equal(mdb_env_create(&mdb), 0);
+	assert_int_equal(mdb_env_set_maxdbs(mdb, 8), 0);
+	assert_int_equal(mdb_env_open(mdb, path, MDB_NOSUBDIR, 0600), 0);
+	assert_int_equal(mdb_txn_begin(mdb, NULL, 0, &txn), 0);
 	assert_int_equal(mdb_dbi_open(txn, "blobs", 0, &dbi), 0);
 	MDB_val k = { .mv_size = digest_to_key(&d, key), .mv_data = key };
 	MDB_val v = { .mv_size = 3, .mv_data = (char[]){ 1, 2, 3 } };
 	assert_int_equal(mdb_put(txn, dbi, &k, &v, 0), 0);
 	assert_int_equal(mdb_txn_commit(txn), 0);
-	mdb_env_close(env);
+	mdb_env_close(mdb);
 
 	check_damaged();
 	expect_ok(meta_open(path, 0, 0, &m, NULL, &err), &err);
@@ -225,20 +225,20 @@ static void a_damaged_row(void **state UNUSED)
 
 static void set_schema(uint64_t version)
 {
-	MDB_env *env;
+	MDB_env *mdb;
 	MDB_txn *txn;
 	MDB_dbi dbi;
 	MDB_val k = { .mv_size = 6, .mv_data = (char[]){ "schema" } };
 	MDB_val v = { .mv_size = sizeof(version), .mv_data = &version };
 
-	assert_int_equal(mdb_env_create(&env), 0);
-	assert_int_equal(mdb_env_set_maxdbs(env, 8), 0);
-	assert_int_equal(mdb_env_open(env, path, MDB_NOSUBDIR, 0600), 0);
-	assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+	assert_int_equal(mdb_env_create(&mdb), 0);
+	assert_int_equal(mdb_env_set_maxdbs(mdb, 8), 0);
+	assert_int_equal(mdb_env_open(mdb, path, MDB_NOSUBDIR, 0600), 0);
+	assert_int_equal(mdb_txn_begin(mdb, NULL, 0, &txn), 0);
 	assert_int_equal(mdb_dbi_open(txn, "meta", 0, &dbi), 0);
 	assert_int_equal(mdb_put(txn, dbi, &k, &v, 0), 0);
 	assert_int_equal(mdb_txn_commit(txn), 0);
-	mdb_env_close(env);
+	mdb_env_close(mdb);
 }
 
 static void a_newer_schema_is_refused(void **state UNUSED)

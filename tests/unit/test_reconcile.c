@@ -8,21 +8,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-static struct env env;
 static const atomic_bool go = false, stopped = true;
-
-static int setup(void **state)
-{
-	env_make(&env, *(const enum env_kind *)*state);
-	env_open(&env);
-	return 0;
-}
-
-static int teardown(void **state UNUSED)
-{
-	env_remove(&env);
-	return 0;
-}
 
 static struct digest nth_digest(unsigned i)
 {
@@ -323,17 +309,17 @@ static void labels_are_synced(void **state UNUSED)
 
 int main(void)
 {
-	static enum env_kind mem = ENV_MEM, local = ENV_LOCAL;
-#define BOTH(f)                                                                                              \
-	{ #f " (mem)", f, setup, teardown, &mem },                                                           \
-	{                                                                                                    \
-#f " (local)", f, setup, teardown, &local                                                    \
-	}
 	const struct CMUnitTest tests[] = {
-		BOTH(nothing_to_do),         BOTH(adopts_bytes_without_rows), BOTH(drops_rows_without_bytes),
-		BOTH(failures_drop_nothing), BOTH(stops_when_told),           BOTH(a_blob_may_be_seen_twice),
-		BOTH(others_go_on),          BOTH(leaves_a_remote_one_alone), BOTH(a_power_loss_undoes_a_row),
-		BOTH(labels_are_synced),
+		ENV_BOTH(nothing_to_do),
+		ENV_BOTH(adopts_bytes_without_rows),
+		ENV_BOTH(drops_rows_without_bytes),
+		ENV_BOTH(failures_drop_nothing),
+		ENV_BOTH(stops_when_told),
+		ENV_BOTH(a_blob_may_be_seen_twice),
+		ENV_BOTH(others_go_on),
+		ENV_BOTH(leaves_a_remote_one_alone),
+		ENV_BOTH(a_power_loss_undoes_a_row),
+		ENV_BOTH(labels_are_synced),
 	};
 
 	return cmocka_run_group_tests_name("reconcile", tests, NULL, NULL);

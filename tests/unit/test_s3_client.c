@@ -28,13 +28,6 @@ static int read_nothing(void *arg, uint64_t off, void *to, size_t n, struct stow
 
 static const struct s3_body abc = { .size = 3, .read = read_abc };
 
-static void expect_error(const struct stow_err *err, enum stow_code code, const char *text)
-{
-	if (err->code != code || strstr(err->msg, text) == NULL)
-		fail_msg("%s: %s; expected %s and \"%s\"", stow_code_name(err->code), err->msg,
-			 stow_code_name(code), text);
-}
-
 static void expect_header(struct s3_env *e, unsigned i, const char *name, const char *value)
 {
 	const char *got = s3_env_header(e, i, name);
@@ -72,7 +65,7 @@ static void objects_are_put_and_looked_at(void **state)
 
 	SCRIPT(&e, { .status = "412 Precondition Failed", .body = ERROR("PreconditionFailed") });
 	assert_int_equal(s3_put(e.client, "k", &abc, S3_IF_ABSENT, NULL, &err), -1);
-	expect_error(&err, STOW_ALREADY_EXISTS, "s3: PutObject layers/k: 412 PreconditionFailed");
+	s3_env_expect(&err, STOW_ALREADY_EXISTS, "s3: PutObject layers/k: 412 PreconditionFailed");
 	expect_header(&e, 0, "If-None-Match", "*");
 
 	SCRIPT(&e, { .status = "200 OK", .headers = "Content-Length: 5497558138880\r\n", .head = true });
@@ -110,13 +103,13 @@ static void keys_have_limits(void **state)
 	memset(key, 'k', sizeof(key));
 	key[S3_KEY_MAX + 1] = '\0';
 	assert_int_equal(s3_head(e.client, key, &o, &err), -1);
-	expect_error(&err, STOW_INVALID_ARGUMENT, "s3: HeadObject layers/kkk");
+	s3_env_expect(&err, STOW_INVALID_ARGUMENT, "s3: HeadObject layers/kkk");
 	assert_int_equal(s3_head(e.client, "", &o, &err), -1);
-	expect_error(&err, STOW_INVALID_ARGUMENT, "a key has 1 to 1024 bytes, this one 0");
+	s3_env_expect(&err, STOW_INVALID_ARGUMENT, "a key has 1 to 1024 bytes, this one 0");
 	assert_int_equal(e.seen_n, 0);
 	key[S3_KEY_MAX] = '\0';
 	assert_int_equal(s3_head(e.client, key, &o, &err), -1);
-	expect_error(&err, STOW_NOT_FOUND, "");
+	s3_env_expect(&err, STOW_NOT_FOUND, "");
 	s3_env_end(&e);
 }
 
@@ -132,7 +125,7 @@ static void objects_that_are_shorter_are_out_of_range(void **state)
 	SCRIPT(&e,
 	       { .status = "206 Partial", .headers = "Content-Range: bytes 5-9/10\r\n", .body = "56789" });
 	assert_int_equal(s3_get(e.client, "k", NULL, 5, 10, to, &err), -1);
-	expect_error(&err, STOW_OUT_OF_RANGE, "10 bytes at 5 of an object that has 10");
+	s3_env_expect(&err, STOW_OUT_OF_RANGE, "10 bytes at 5 of an object that has 10");
 	assert_int_equal(e.seen_n, 1);
 	expect_header(&e, 0, "If-Match", "");
 	/* The range is all there is: servers may leave it at 200. */
@@ -153,10 +146,10 @@ static void bodies_that_cannot_be_read_are_not_sent(void **state)
 	SCRIPT(&e, { .status = "200 OK" });
 	/* For the hash; and, where that is known, on the way. */
 	assert_int_equal(s3_put(e.client, "k", &gone, 0, NULL, &err), -1);
-	expect_error(&err, STOW_INTERNAL, "s3: PutObject layers/k: the spool is gone");
+	s3_env_expect(&err, STOW_INTERNAL, "s3: PutObject layers/k: the spool is gone");
 	gone.sha256 = (struct digest){ .alg = DIGEST_SHA256, .len = 32 };
 	assert_int_equal(s3_put(e.client, "k", &gone, 0, NULL, &err), -1);
-	expect_error(&err, STOW_INTERNAL, "the spool is gone");
+	s3_env_expect(&err, STOW_INTERNAL, "the spool is gone");
 	assert_int_equal(e.seen_n, 0);
 	s3_env_end(&e);
 }
@@ -216,7 +209,7 @@ static void options_are_checked(void **state)
 	s3_env_start(&e);
 	e.o.accelerate = true;
 	assert_int_equal(s3_client_new(&e.o, e.http, &none, &c, &err), -1);
-	expect_error(&err, STOW_INVALID_ARGUMENT, "an endpoint of one's own excludes accelerate");
+	s3_env_expect(&err, STOW_INVALID_ARGUMENT, "an endpoint of one's own excludes accelerate");
 	assert_null(c);
 	s3_env_end(&e);
 }
@@ -287,7 +280,7 @@ static void parts_carry_checksums_where_wanted(void **state)
 
 	SCRIPT(&e, { .status = "200 OK" });
 	assert_int_equal(s3_upload_part(e.client, &u, 1, &abc, &part, &err), -1);
-	expect_error(&err, STOW_DATA_LOSS, "part 1 was taken, but has no ETag");
+	s3_env_expect(&err, STOW_DATA_LOSS, "part 1 was taken, but has no ETag");
 	s3_env_end(&e);
 }
 
@@ -307,13 +300,13 @@ static void completing_may_fail_with_200(void **state)
 	assert_int_equal(e.seen_n, 3);
 	SCRIPT(&e, { .status = "200 OK", .body = ERROR("AccessDenied") });
 	assert_int_equal(s3_upload_complete(e.client, &u, &part, 1, 0, NULL, &err), -1);
-	expect_error(&err, STOW_PERMISSION_DENIED, "s3: CompleteMultipartUpload layers/k: 200 AccessDenied");
+	s3_env_expect(&err, STOW_PERMISSION_DENIED, "s3: CompleteMultipartUpload layers/k: 200 AccessDenied");
 	SCRIPT(&e, { .status = "200 OK", .body = ERROR("PreconditionFailed") });
 	assert_int_equal(s3_upload_complete(e.client, &u, &part, 1, S3_IF_ABSENT, NULL, &err), -1);
-	expect_error(&err, STOW_ALREADY_EXISTS, "200 PreconditionFailed");
+	s3_env_expect(&err, STOW_ALREADY_EXISTS, "200 PreconditionFailed");
 	SCRIPT(&e, { .status = "200 OK", .body = ERROR("InternalError") });
 	assert_int_equal(s3_upload_complete(e.client, &u, &part, 1, 0, NULL, &err), -1);
-	expect_error(&err, STOW_ABORTED, "200 InternalError");
+	s3_env_expect(&err, STOW_ABORTED, "200 InternalError");
 	s3_env_end(&e);
 }
 
@@ -338,14 +331,14 @@ static void lost_answers_to_complete_are_made_up_for(void **state)
 	assert_string_equal(o.etag, "\"x\"");
 	SCRIPT(&e, gone, there);
 	assert_int_equal(s3_upload_complete(e.client, &u, &part, 1, S3_IF_ABSENT, &o, &err), -1);
-	expect_error(&err, STOW_ALREADY_EXISTS, "it is there already");
+	s3_env_expect(&err, STOW_ALREADY_EXISTS, "it is there already");
 	/* Nothing there, or something else. */
 	SCRIPT(&e, gone, { .status = "404 Not Found", .headers = "", .head = true, .after = ENV_CLOSE });
 	assert_int_equal(s3_upload_complete(e.client, &u, &part, 1, 0, &o, &err), -1);
-	expect_error(&err, STOW_NOT_FOUND, "NoSuchUpload");
+	s3_env_expect(&err, STOW_NOT_FOUND, "NoSuchUpload");
 	SCRIPT(&e, gone, { .status = "200 OK", .headers = "Content-Length: 4\r\n", .head = true });
 	assert_int_equal(s3_upload_complete(e.client, &u, &part, 1, 0, &o, &err), -1);
-	expect_error(&err, STOW_NOT_FOUND, "NoSuchUpload");
+	s3_env_expect(&err, STOW_NOT_FOUND, "NoSuchUpload");
 	s3_env_end(&e);
 }
 
@@ -454,21 +447,21 @@ static void lists_that_lead_in_circles_end(void **state)
 	s3_env_start(&e);
 	SCRIPT(&e, a);
 	assert_int_equal(s3_list(e.client, "", NULL, 0, see_key, &seen, &err), -1);
-	expect_error(&err, STOW_DATA_LOSS,
-		     "s3: ListObjectsV2 layers: its pages lead in a circle, to a again");
+	s3_env_expect(&err, STOW_DATA_LOSS,
+		      "s3: ListObjectsV2 layers: its pages lead in a circle, to a again");
 	assert_true(e.seen_n < 5);
 	SCRIPT(&e, a, b, a, b, a, b, a, b, a, b, a, b);
 	assert_int_equal(s3_list(e.client, "", NULL, 0, see_key, &seen, &err), -1);
-	expect_error(&err, STOW_DATA_LOSS, "in a circle");
+	s3_env_expect(&err, STOW_DATA_LOSS, "in a circle");
 	SCRIPT(&e, c, a, b, c, a, b, c, a, b, c, a, b, c, a, b, c, a, b);
 	assert_int_equal(s3_list(e.client, "", NULL, 0, see_key, &seen, &err), -1);
-	expect_error(&err, STOW_DATA_LOSS, "in a circle");
+	s3_env_expect(&err, STOW_DATA_LOSS, "in a circle");
 	assert_int_equal(seen.len, 0);
 
 	SCRIPT(&e, { .status = "200 OK", .body = PAGE(MORE("1"), ENTRY("a") ENTRY("b")) },
 	       { .status = "200 OK", .body = PAGE(MORE("2"), ENTRY("b") ENTRY("c")) });
 	assert_int_equal(s3_list(e.client, "", NULL, 0, see_key, &seen, &err), -1);
-	expect_error(&err, STOW_DATA_LOSS, "b comes after b: keys are expected to rise");
+	s3_env_expect(&err, STOW_DATA_LOSS, "b comes after b: keys are expected to rise");
 	assert_int_equal(seen.len, 4);
 	s3_env_end(&e);
 }
@@ -510,7 +503,7 @@ static void parts_and_uploads_are_listed(void **state)
 	SCRIPT(&e,
 	       { .status = "200 OK", .body = "<ListPartsResult>" PART("2") PART("2") "</ListPartsResult>" });
 	assert_int_equal(s3_upload_parts(e.client, &u, see_number, &seen, &err), -1);
-	expect_error(&err, STOW_DATA_LOSS, "part 2 comes after 2: numbers are expected to rise");
+	s3_env_expect(&err, STOW_DATA_LOSS, "part 2 comes after 2: numbers are expected to rise");
 
 	buf_reset(&seen);
 	SCRIPT(&e,
@@ -529,7 +522,7 @@ static void parts_and_uploads_are_listed(void **state)
 
 	SCRIPT(&e, { .status = "404 Not Found", .body = ERROR("NoSuchUpload") });
 	assert_int_equal(s3_upload_parts(e.client, &u, see_number, &seen, &err), -1);
-	expect_error(&err, STOW_NOT_FOUND, "s3: ListParts layers/k: 404 NoSuchUpload");
+	s3_env_expect(&err, STOW_NOT_FOUND, "s3: ListParts layers/k: 404 NoSuchUpload");
 	s3_env_end(&e);
 }
 
@@ -548,7 +541,7 @@ static void urls_can_be_presigned(void **state)
 	assert_int_equal(strncmp(url + strlen(e.endpoint), "/layers/a%20b?X-Amz-Algorithm=", 30), 0);
 	assert_non_null(strstr(url, "&X-Amz-Security-Token=old&"));
 	assert_int_equal(s3_presign(e.client, "a b", 60, small, sizeof(small), &err), -1);
-	expect_error(&err, STOW_RESOURCE_EXHAUSTED, "");
+	s3_env_expect(&err, STOW_RESOURCE_EXHAUSTED, "");
 	s3_env_end(&e);
 }
 

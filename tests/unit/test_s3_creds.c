@@ -1,22 +1,29 @@
 /* The cache of credentials: when they are fetched anew, and what is served meanwhile. The provider is a
- * container's endpoint, whose keys are called K1, K2, ... and live for seconds. */
+ * container's endpoint, whose keys are called K1, K2, ... and live for an hour. The clock moves when a case
+ * moves it, and by a little whenever one naps. */
 #include "backends/s3/creds.h"
 #include "backends/s3/creds_internal.h"
 #include "backends/s3/http.h"
 #include "content/base/clock.h"
 #include "content/base/mem.h"
+#include "tests/unit/clock_env.h"
 #include "tests/unit/creds_env.h"
 #include "tests/unit/http_env.h"
 
 #include <pthread.h>
 #include <stdio.h>
 
+/* When they are fetched anew: a quarter before their end, less half of that by jitter. */
+#define LIFE (3600 * NSEC_PER_SEC)
+#define DUE_FIRST (LIFE - LIFE / 4)
+#define DUE_LAST (LIFE - LIFE / 8)
+
 static struct {
 	struct http_env *env;
 	atomic_uint n; /* requests */
 	/* For all requests from the second one on, unless `always`. */
 	atomic_bool always, broken, hanging;
-	atomic_int delay_ms;
+	atomic_bool held; /* no answer until it is false again */
 	atomic_llong life_ns;
 } server;
 
@@ -28,7 +35,8 @@ static void answer(void *arg, const struct env_request *req, struct env_answer *
 
 	(void)arg;
 	(void)req;
-	a->delay_ms = now ? server.delay_ms : 0;
+	while (now && server.held)
+		usleep(1000);
 	if (now && server.hanging) {
 		a->after = ENV_HANG;
 		return;
@@ -53,9 +61,8 @@ static int setup(void **state)
 	if (creds_env_setup(state) < 0)
 		return -1;
 	server.n = 0;
-	server.always = server.broken = server.hanging = false;
-	server.delay_ms = 0;
-	server.life_ns = 3600 * NSEC_PER_SEC;
+	server.always = server.broken = server.hanging = server.held = false;
+	server.life_ns = LIFE;
 	server.env = http_env_new(answer, NULL);
 	creds_env_set("AWS_CONTAINER_CREDENTIALS_FULL_URI=http://%s/", http_env_host(server.env));
 	return http_new(&(struct http_options){ .max_transfers = 4, .proxy = "" }, &http, &err);
@@ -92,26 +99,35 @@ static unsigned key(struct stow_err *err)
 
 static void nap(void)
 {
+	clock_env_move(5 * NSEC_PER_MSEC);
 	usleep(5000);
 }
+
+/* Naps until it is so; half a minute of them is more than enough. */
+#define UNTIL(cond)                                                                                          \
+	do {                                                                                                 \
+		for (int naps = 0; !(cond) && naps < 6000; naps++)                                           \
+			nap();                                                                               \
+		assert_true(cond);                                                                           \
+	} while (0)
 
 static void refreshed_before_their_end(void **state)
 {
 	struct stow_err err;
 	(void)state;
-	server.life_ns = 6 * NSEC_PER_SEC;
 	start(true);
-	int64_t begin = clock_mono_ns();
-	unsigned now = 1;
+	clock_env_move(DUE_FIRST - 1);
+	clock_env_settle();
+	assert_int_equal(server.n, 1);
+	clock_env_move(DUE_LAST - DUE_FIRST + 1);
 	/* Nobody ever sees a gap. */
-	while (now < 2 && clock_mono_ns() < begin + 30 * NSEC_PER_SEC) {
-		now = key(&err);
-		assert_true(now > 0);
-		nap();
-	}
-	/* A quarter before the end, less jitter; and not at once again. */
-	assert_true(clock_mono_ns() - begin >= 4400 * NSEC_PER_MSEC);
+	unsigned now = 1;
+	UNTIL((now = key(&err)) != 1);
 	assert_int_equal(now, 2);
+	/* And not at once again. */
+	clock_env_move(DUE_FIRST - 60 * NSEC_PER_SEC);
+	clock_env_settle();
+	assert_int_equal(key(&err), 2);
 	assert_int_equal(server.n, 2);
 }
 
@@ -119,59 +135,50 @@ static void old_ones_while_a_refresh_is_slow(void **state)
 {
 	struct stow_err err;
 	(void)state;
-	server.life_ns = 6 * NSEC_PER_SEC;
-	server.delay_ms = 250;
 	start(true);
-	int64_t begin = clock_mono_ns();
-	unsigned now = 1, meanwhile = 0;
-	while (now < 2 && clock_mono_ns() < begin + 30 * NSEC_PER_SEC) {
-		bool asked = server.n == 2;
-		now = key(&err);
-		assert_true(now > 0);
-		meanwhile += asked && now == 1;
-		nap();
-	}
-	assert_int_equal(now, 2);
-	/* Nobody waited for it. */
-	assert_true(meanwhile > 0);
+	server.held = true;
+	clock_env_move(DUE_LAST);
+	UNTIL(server.n == 2);
+	/* Nobody waits for it. */
+	assert_int_equal(key(&err), 1);
+	server.held = false;
+	UNTIL(key(&err) == 2);
+}
+
+static bool failure_is_explained(void)
+{
+	CLEANUP(buf_free) struct buf text;
+	struct stow_err err;
+	buf_init(&text, 4096);
+	assert_int_equal(creds_explain(creds, &text, &err), 0);
+	return memmem(text.p, text.len, "has failed: credentials from the container: ", 44) != NULL;
 }
 
 static void old_ones_until_they_really_end(void **state)
 {
 	CLEANUP(creds_unrefp) const struct creds_snapshot *s = NULL, *none = NULL;
-	CLEANUP(buf_free) struct buf text;
 	struct stow_err err;
 	(void)state;
-	server.life_ns = 6 * NSEC_PER_SEC;
 	server.broken = true;
 	start(true);
 	assert_int_equal(creds_get(creds, &s, &err), 0);
-	bool explained = false;
-	while (key(&err) == 1) {
-		/* Refreshes fail meanwhile, and only who asks for the reason sees it. */
-		buf_init(&text, 4096);
-		assert_int_equal(creds_explain(creds, &text, &err), 0);
-		explained |= memmem(text.p, text.len, "has failed: credentials from the container: ", 44) !=
-			     NULL;
-		buf_free(&text);
-		nap();
-	}
-	assert_true(clock_wall_ns() >= s->expires_ns);
-	assert_true(explained);
+	clock_env_move(DUE_LAST);
+	/* Refreshes fail, and only who asks for the reason sees it. */
+	UNTIL(failure_is_explained());
+	assert_int_equal(key(&err), 1);
+	clock_env_move(s->expires_ns - clock_wall_ns() - 1);
+	assert_int_equal(key(&err), 1);
+	clock_env_move(1);
+	assert_int_equal(key(&err), 0);
 	assert_int_equal(err.code, STOW_UNAVAILABLE);
 	assert_non_null(strstr(err.msg, "HTTP 500"));
 	/* At an end there is no waiting either: the failure is known. */
-	int64_t begin = clock_mono_ns();
 	assert_int_equal(creds_get(creds, &none, &err), -1);
-	assert_int_equal(creds_wait(creds, begin + 20 * NSEC_PER_SEC, &err), -1);
-	assert_true(clock_mono_ns() - begin < 10 * NSEC_PER_SEC);
+	assert_int_equal(creds_wait(creds, INT64_MAX, &err), -1);
 
 	/* It mends itself, whether or not somebody asks. */
 	server.broken = false;
-	begin = clock_mono_ns();
-	while (key(&err) == 0 && clock_mono_ns() < begin + 30 * NSEC_PER_SEC)
-		nap();
-	assert_true(key(&err) > 1);
+	UNTIL(key(&err) > 1);
 }
 
 /* --- many at once --- */
@@ -190,18 +197,20 @@ static void one_refresh_for_all(void **state)
 	pthread_t threads[8];
 	struct stow_err err;
 	(void)state;
-	server.always = true;
-	server.delay_ms = 300;
+	server.always = server.held = true;
 	start(false);
 	assert_int_equal(key(&err), 0);
 	assert_int_equal(err.code, STOW_UNAVAILABLE);
 	assert_string_equal(err.msg, "credentials from the container are being asked for");
 	for (size_t i = 0; i < ARRAY_LEN(threads); i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, wait_for_keys, NULL), 0);
+	usleep(50000); /* most of them wait by then; none has to */
+	server.held = false;
 	for (size_t i = 0; i < ARRAY_LEN(threads); i++)
 		pthread_join(threads[i], NULL);
 	/* Nor is there another one behind it, for those who have waited. */
-	usleep(1500000);
+	clock_env_move(1500 * NSEC_PER_MSEC);
+	clock_env_settle();
 	assert_int_equal(server.n, 1);
 }
 
@@ -217,6 +226,10 @@ static void refused_keys_are_replaced(void **state)
 	creds_refresh(creds, first);
 	assert_int_equal(creds_get(creds, &none, &err), 1);
 	assert_int_equal(err.code, STOW_UNAVAILABLE);
+	/* But not sooner than a second after the first ones. */
+	clock_env_settle();
+	assert_int_equal(server.n, 1);
+	clock_env_move(NSEC_PER_SEC);
 	assert_int_equal(creds_wait(creds, clock_mono_ns() + 20 * NSEC_PER_SEC, &err), 0);
 	assert_int_equal(key(&err), 2);
 	/* Others who had the first ones come late. */
@@ -231,16 +244,14 @@ static void no_hammering(void **state)
 	struct stow_err err;
 	(void)state;
 	start(true);
-	int64_t begin = clock_mono_ns();
-	while (clock_mono_ns() < begin + 2500 * NSEC_PER_MSEC) {
+	for (int i = 0; i < 500; i++) { /* 2.5 s of the clock */
 		CLEANUP(creds_unrefp) const struct creds_snapshot *s = NULL;
 		if (creds_get(creds, &s, &err) == 0)
 			creds_refresh(creds, s);
 		nap();
 	}
-	int64_t seconds = (clock_mono_ns() - begin) / NSEC_PER_SEC;
-	assert_true(server.n >= 2);
-	assert_true(server.n <= 2 + seconds);
+	assert_true(server.n <= 3);
+	UNTIL(server.n >= 2);
 }
 
 /* A provider whose keys have no end, looked at every 50 ms; "R2" from the 2nd time on, nothing from the 4th
@@ -273,13 +284,12 @@ static void files_are_looked_at(void **state)
 					   .free = free_nothing };
 	CLEANUP(creds_unrefp) const struct creds_snapshot *second = NULL, *last = NULL;
 	const struct s3_options o = creds_env_options();
-	int64_t begin = clock_mono_ns();
 	struct stow_err err;
 	(void)state;
 
 	reads = 0;
 	assert_int_equal(creds_new_from(&o, &p, &creds, &err), 0);
-	while (reads < 5 && clock_mono_ns() < begin + 30 * NSEC_PER_SEC) {
+	for (int naps = 0; reads < 5 && naps < 6000; naps++) {
 		CLEANUP(creds_unrefp) const struct creds_snapshot *s = NULL;
 		assert_int_equal(creds_get(creds, &s, &err), 0);
 		if (!second && strcmp(s->access_key, "R2") == 0)
@@ -293,6 +303,7 @@ static void files_are_looked_at(void **state)
 	assert_ptr_equal(last, second);
 	/* But for those that are refused: then it shows, as a failure of the keys and not of a blob. */
 	creds_refresh(creds, last);
+	clock_env_move(NSEC_PER_SEC);
 	assert_int_equal(creds_wait(creds, clock_mono_ns() + 20 * NSEC_PER_SEC, &err), -1);
 	assert_int_equal(err.code, STOW_FAILED_PRECONDITION);
 	assert_string_equal(err.msg, "credentials from the test: gone");
@@ -315,12 +326,11 @@ static void the_end_does_not_wait(void **state)
 	(void)state;
 	server.always = server.hanging = true;
 	start(false);
-	assert_int_equal(creds_wait(creds, clock_mono_ns() + 200 * NSEC_PER_MSEC, &err), -1);
-	assert_int_equal(server.n, 1);
-	int64_t begin = clock_mono_ns();
+	UNTIL(server.n == 1);
+	assert_int_equal(creds_wait(creds, clock_mono_ns(), &err), -1);
+	assert_int_equal(err.code, STOW_UNAVAILABLE);
+	/* Its own time limit for an answer never comes: nobody moves the clock. */
 	creds_free(TAKE(creds));
-	/* Less than its own time limit for an answer. */
-	assert_true(clock_mono_ns() - begin < 4 * NSEC_PER_SEC);
 }
 
 static void as_the_client_takes_them(void **state)

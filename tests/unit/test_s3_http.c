@@ -300,6 +300,9 @@ static void early_answers_and_stale_connections_are_no_failures(void **state)
 		req.body_read = read_pattern;
 		assert_int_equal(http_perform(e.http, &req, &r, &err), 0);
 		assert_int_equal(r.status, 200);
+		/* A body that is on its way by then is lost with the connection. */
+		while (http_env_open(e.server) > 0)
+			usleep(1000);
 	}
 	pair_end(&e);
 }

@@ -8,21 +8,6 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-static struct env env;
-
-static int setup(void **state)
-{
-	env_make(&env, *(const enum env_kind *)*state);
-	env_open(&env);
-	return 0;
-}
-
-static int teardown(void **state UNUSED)
-{
-	env_remove(&env);
-	return 0;
-}
-
 static void put_ok(const struct content *c)
 {
 	struct stow_err err;
@@ -538,30 +523,24 @@ static void delete_beside_commit(void **state UNUSED)
 
 int main(void)
 {
-	static enum env_kind mem = ENV_MEM, local = ENV_LOCAL;
-#define BOTH(f)                                                                                              \
-	{ #f " (mem)", f, setup, teardown, &mem },                                                           \
-	{                                                                                                    \
-#f " (local)", f, setup, teardown, &local                                                    \
-	}
 	const struct CMUnitTest tests[] = {
-		BOTH(a_root_has_one_process),
-		BOTH(a_root_is_made),
-		BOTH(the_bytes_are_refused_too),
-		BOTH(strays_are_removed),
-		BOTH(ingests_without_their_stage_are_forgotten),
-		BOTH(a_damaged_database_is_set_aside),
-		BOTH(bytes_without_a_row_are_adopted),
-		BOTH(what_is_nowhere_is_not_found),
-		BOTH(lists_by_filter_and_block),
-		BOTH(ingests_are_shown_once),
-		BOTH(readers_finish_after_a_delete),
-		BOTH(bytes_that_are_gone),
-		BOTH(bytes_without_a_row_can_be_deleted),
-		BOTH(bytes_of_another_size),
-		BOTH(a_failed_delete_takes_nothing_that_is_shown),
-		BOTH(sweep_by_age),
-		BOTH(delete_beside_commit),
+		ENV_BOTH(a_root_has_one_process),
+		ENV_BOTH(a_root_is_made),
+		ENV_BOTH(the_bytes_are_refused_too),
+		ENV_BOTH(strays_are_removed),
+		ENV_BOTH(ingests_without_their_stage_are_forgotten),
+		ENV_BOTH(a_damaged_database_is_set_aside),
+		ENV_BOTH(bytes_without_a_row_are_adopted),
+		ENV_BOTH(what_is_nowhere_is_not_found),
+		ENV_BOTH(lists_by_filter_and_block),
+		ENV_BOTH(ingests_are_shown_once),
+		ENV_BOTH(readers_finish_after_a_delete),
+		ENV_BOTH(bytes_that_are_gone),
+		ENV_BOTH(bytes_without_a_row_can_be_deleted),
+		ENV_BOTH(bytes_of_another_size),
+		ENV_BOTH(a_failed_delete_takes_nothing_that_is_shown),
+		ENV_BOTH(sweep_by_age),
+		ENV_BOTH(delete_beside_commit),
 	};
 
 	return cmocka_run_group_tests_name("store", tests, NULL, NULL);

@@ -7,8 +7,11 @@
  *
  * The methods are told apart by the shape of their messages, for a look at the compressed headers would
  * cost what this is not to measure. It trusts its client, which is the benchmark, and ends when in doubt. */
+#include "tests/bench/floor/floor.h"
+
+#include "tests/bench/floor/protobuf.h"
+
 #include <errno.h>
-#include <openssl/evp.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,7 +22,6 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { FRAME_HEAD = 9, FRAME_MAX = 16384, IN_MAX = 1 << 20, STREAMS_MAX = 256, IOV_PARTS = 1000 };
@@ -28,7 +30,6 @@ enum { READ_MAX = 4 << 20 };     /* bytes that a Read may ask for */
 enum { LIST_MESSAGES = 1000 };   /* of 100 blobs each */
 enum { WINDOW_STEP = 64 << 20 }; /* how much is received before the client hears of it */
 enum { WINDOW_START = 65535 };   /* HTTP/2's own */
-enum { PREFIX = 5 };             /* gRPC's, before each message */
 enum { PREFACE = 24 };           /* of the connection: a fixed text */
 enum { FRAME_DATA, FRAME_HEADERS, FRAME_RST = 3, FRAME_SETTINGS, FRAME_PING = 6, FRAME_WINDOW = 8 };
 enum { FLAG_END_STREAM = 1, FLAG_ACK = 1, FLAG_END_HEADERS = 4 };
@@ -76,60 +77,13 @@ static uint8_t READ_BODY[READ_MAX];
 static uint8_t LIST_BODY[32768];
 static size_t LIST_LEN;
 
-static void die(const char *what)
+void die(const char *what)
 {
 	fprintf(stderr, "floor: %s: %s\n", what, strerror(errno));
 	exit(1);
 }
 
-/* --- protobuf --- */
-
-static size_t put_varint(uint8_t *to, uint64_t v)
-{
-	size_t n = 0;
-
-	for (; v >= 0x80; v >>= 7)
-		to[n++] = (uint8_t)(v | 0x80);
-	to[n++] = (uint8_t)v;
-	return n;
-}
-
-static uint64_t get_varint(const uint8_t *p, size_t len, size_t *at)
-{
-	uint64_t v = 0;
-
-	for (unsigned shift = 0; *at < len && shift < 64; shift += 7) {
-		uint8_t b = p[(*at)++];
-
-		v |= (uint64_t)(b & 0x7f) << shift;
-		if (!(b & 0x80))
-			break;
-	}
-	return v;
-}
-
-static size_t put_bytes(uint8_t *to, unsigned field, const void *p, size_t n)
-{
-	size_t at = put_varint(to, field << 3 | 2);
-
-	at += put_varint(to + at, n);
-	memcpy(to + at, p, n);
-	return at + n;
-}
-
-static size_t put_int(uint8_t *to, unsigned field, uint64_t v)
-{
-	size_t at = put_varint(to, field << 3);
-
-	return at + put_varint(to + at, v);
-}
-
-static void put_prefix(uint8_t *to, size_t message)
-{
-	to[0] = 0;
-	for (int i = 0; i < 4; i++)
-		to[1 + i] = (uint8_t)(message >> (24 - 8 * i));
-}
+/* --- answers that are ready --- */
 
 /* Info{digest, size, created_at, updated_at}, as field `field`. */
 static size_t put_info(uint8_t *to, unsigned field)
@@ -543,50 +497,13 @@ static void serve(int fd)
 	}
 }
 
-/* --- what the machine can do --- */
-
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static int check(void)
-{
-	enum { SIZE = 64 << 20, TIMES = 8 };
-	uint8_t *a = malloc(SIZE), *b = malloc(SIZE), md[EVP_MAX_MD_SIZE];
-	unsigned len;
-	double start;
-
-	if (!a || !b)
-		die("memory");
-	memset(a, 1, SIZE);
-	memset(b, 2, SIZE);
-	start = now();
-	for (int i = 0; i < TIMES; i++) {
-		memcpy(i % 2 ? a : b, i % 2 ? b : a, SIZE);
-		__asm__ volatile("" ::: "memory"); /* no copy may be left out */
-	}
-	printf("%.0f\n", SIZE * (double)TIMES / (now() - start));
-	start = now();
-	for (int i = 0; i < TIMES; i++)
-		if (!EVP_Digest(a, SIZE, md, &len, EVP_sha256(), NULL))
-			die("SHA-256");
-	printf("%.0f\n", SIZE * (double)TIMES / (now() - start));
-	free(a);
-	free(b);
-	return 0;
-}
-
 int main(int argc, char **argv)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	int fd;
 
 	if (argc == 2 && strcmp(argv[1], "--check") == 0)
-		return check();
+		return machine_check();
 	if (argc != 2 || strlen(argv[1]) >= sizeof(a.sun_path)) {
 		fprintf(stderr, "usage: floor SOCKET | --check\n");
 		return 2;
