@@ -14,6 +14,9 @@ static const int64_t CREDS_WAIT_NS = 30 * NSEC_PER_SEC;
 /* Clocks that differ by more than this deserve a word; S3 refuses requests at 15 minutes. */
 static const int64_t CLOCK_NOTE_NS = 30 * NSEC_PER_SEC;
 
+static const char TEXT[] = "stowage check\n";
+static_assert(sizeof(TEXT) == PROBE_TEXT_SIZE + 1, "its size is known to probe_shared.c");
+
 /* --- reporting --- */
 
 void probe_tell(struct probe *p, const char *name, enum probe_verdict v, const char *advice, const char *fmt,
@@ -161,7 +164,7 @@ void probe_learnt(struct probe *p)
 
 static int read_text(void *arg UNUSED, uint64_t off, void *to, size_t n, struct stow_err *err UNUSED)
 {
-	memcpy(to, PROBE_TEXT + off, n);
+	memcpy(to, TEXT + off, n);
 	return 0;
 }
 
@@ -170,7 +173,7 @@ struct s3_body probe_body(void)
 	struct s3_body body = { .size = PROBE_TEXT_SIZE, .read = read_text };
 	CLEANUP(hash_freep) struct hash *h = hash_new(DIGEST_SHA256);
 
-	hash_update(h, PROBE_TEXT, PROBE_TEXT_SIZE);
+	hash_update(h, TEXT, PROBE_TEXT_SIZE);
 	hash_digest(h, &body.sha256);
 	return body;
 }
@@ -202,7 +205,7 @@ static void probe_get(struct probe *p)
 			p, "get",
 			"s3:GetObject (and the KMS key's kms:Decrypt, where objects are encrypted by one)",
 			&err);
-	else if (memcmp(text, PROBE_TEXT + 8, PROBE_TEXT_SIZE - 8) != 0)
+	else if (memcmp(text, TEXT + 8, PROBE_TEXT_SIZE - 8) != 0)
 		probe_tell(p, "get", PROBE_FAILED, "the server, or a proxy before it, is out of order",
 			   "%s: other bytes were read than were written", p->key);
 	else
