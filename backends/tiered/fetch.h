@@ -56,8 +56,9 @@ struct fetches_options {
 	struct lookup *lookup;
 	struct cache *cache;
 	unsigned prefetch; /* fetches at once that nobody reads; those with readers are not limited by it */
-	/* A blob is here now: it has been proven and published. No lock held. May be NULL. */
-	void (*done)(void *arg, const struct digest *d);
+	/* The stage, whose bytes have been proven, becomes the blob `d` of `fast`. FAILED_PRECONDITION: this
+	 * node has no such blob any more, so that its bytes must not come to be here. No lock held. */
+	int (*publish)(void *arg, struct stage *st, const struct digest *d, struct stow_err *err);
 	void *arg;
 };
 struct fetches *fetches_new(const struct fetches_options *o);

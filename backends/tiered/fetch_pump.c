@@ -367,10 +367,17 @@ static void step_publish(struct fetch *f, struct held *stage)
 
 	if (!staging_begin(f))
 		return;
-	result = stage_publish(stage->stage, &f->digest, &err);
+	result = fs->o.publish(fs->o.arg, stage->stage, &f->digest, &err);
 	if (result == 0)
 		cache_room_used(&f->room);
 	staging_end(f);
+	if (result < 0 && err.code == STOW_FAILED_PRECONDITION) {
+		err.code = STOW_NOT_FOUND;
+		lock_take(&fs->lock);
+		fetch_end_locked(f, FETCH_FAILED, &err, false);
+		lock_release(&fs->lock);
+		return;
+	}
 	if (result < 0) {
 		give_up_stage(f, true, &err);
 		return;
@@ -381,11 +388,7 @@ static void step_publish(struct fetch *f, struct held *stage)
 	fetch_end_locked(f, FETCH_GOOD, NULL, true);
 	good = f->state == FETCH_GOOD; /* not removed just now */
 	lock_release(&fs->lock);
-	if (!good)
-		return;
-	if (fs->o.done != NULL)
-		fs->o.done(fs->o.arg, &f->digest);
-	if (f->size <= MANIFEST_MAX)
+	if (good && f->size <= MANIFEST_MAX)
 		look_ahead(fs, &f->digest);
 }
 

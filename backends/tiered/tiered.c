@@ -83,19 +83,22 @@ static void queue_lost(void *arg, const struct digest *d)
 		holdings_changed(t->holdings);
 }
 
-/* It has been deleted while it came: nobody would ever remove it. */
-static void fetch_done(void *arg, const struct digest *d)
+/* What has been deleted while it came nobody would ever remove. A Delete takes the row first, and the bytes
+ * under the claim; so they are not here yet, or it finds them. To publish all the same and to look afterwards
+ * would be wrong: bytes that are here without a row may be those of a COMMIT, which is about to have its own.
+ */
+static int fetch_publish(void *arg, struct stage *st, const struct digest *d, struct stow_err *err)
 {
 	CLEANUP(blob_info_free) struct blob_info info = { 0 };
 	CLEANUP(claim_release) struct claim claim = { 0 };
 	struct tiered *t = arg;
-	struct stow_err err;
 
-	if (t->meta == NULL)
-		return;
 	claim_take(&t->claims, &claim, d);
-	if (meta_blob_get(t->meta, d, &info, &err) < 0 && err.code == STOW_NOT_FOUND)
-		(void)!tiered_drop_fast(t, d, &err);
+	if (t->meta != NULL && meta_blob_get(t->meta, d, &info, err) < 0 && err->code == STOW_NOT_FOUND) {
+		err->code = STOW_FAILED_PRECONDITION;
+		return -1;
+	}
+	return stage_publish(st, d, err);
 }
 
 /* --- start and end --- */
@@ -404,7 +407,7 @@ static void make_parts(struct tiered *t, const struct tiered_options *o)
 		.lookup = t->lookup,
 		.cache = t->cache,
 		.prefetch = o->prefetch,
-		.done = fetch_done,
+		.publish = fetch_publish,
 		.arg = t,
 	});
 	if (!o->writable)

@@ -45,9 +45,12 @@ static int held_pread(struct blob *blob, void *to, size_t n, uint64_t off, unsig
 	return result;
 }
 
-static void count_done(void *arg UNUSED, const struct digest *d UNUSED)
+static int publish(void *arg UNUSED, struct stage *st, const struct digest *d, struct stow_err *err)
 {
+	if (stage_publish(st, d, err) < 0)
+		return -1;
 	atomic_fetch_add(&env.done, 1);
+	return 0;
 }
 
 static int never_evict(void *arg UNUSED, const struct digest *d UNUSED, struct stow_err *err)
@@ -78,7 +81,7 @@ static void begin(uint64_t max_size, unsigned prefetch)
 
 	env.lookup = o.lookup = lookup_new(&env.tiers, NSEC_PER_SEC, NULL, NULL);
 	env.cache = o.cache = cache_new(&c);
-	o.done = count_done;
+	o.publish = publish;
 	env.fetches = fetches_new(&o);
 	env.stopped = false;
 }

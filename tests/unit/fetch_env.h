@@ -34,7 +34,7 @@ struct fetch_env {
 	struct lookup *lookup;
 	struct cache *cache;
 	struct fetches *fetches;
-	atomic_uint done; /* blobs that the fetches have announced */
+	atomic_uint done; /* blobs that the fetches have published */
 	bool stopped;
 	uint8_t *right[FETCH_ENV_SEEDS]; /* the bytes of the blobs, by seed */
 };
