@@ -15,7 +15,7 @@ struct tiered_stage {
 	struct sending *sending; /* NULL: none */
 	struct digest guess;     /* what it is sent as; DIGEST_NONE: not known */
 	atomic_uint_least64_t size;
-	bool sent; /* the blob is behind, sent by this stage's sending */
+	struct digest sent; /* what is behind, sent by this stage's sending; DIGEST_NONE: nothing */
 	bool sealed;
 
 	/* Of the backend's list, under its lock. */
@@ -227,7 +227,7 @@ int tiered_stage_truncate(struct stage *st, uint64_t size, struct stow_err *err)
 		return 0;
 	if (ts->sending != NULL && send_ops(t)->send_rewind(ts->sending, err) < 0)
 		return -1;
-	ts->sent = false;
+	ts->sent = (struct digest){ 0 };
 	if (stage_truncate(ts->inner, size, err) < 0)
 		return -1;
 	atomic_store(&ts->size, size);
@@ -261,6 +261,8 @@ static int send_now(struct tiered *t, struct tiered_stage *ts, const struct dige
 		return stow_fail(err, STOW_UNAVAILABLE, "%s is away, and commits wait for it", tier->name);
 	if (t->holdings != NULL && holdings_refused(t->holdings, d))
 		return stow_fail(err, STOW_UNAVAILABLE, "%s: the blob is being collected there", tier->name);
+	if (digest_is_set(&ts->sent)) /* before it failed here, and as another blob */
+		drop_sending(t, ts, true);
 	if (ts->sending == NULL && open_sending(t, ts, &hint, size, err) < 0)
 		return stow_wrap(err, "%s", tier->name);
 	if (send_ops(t)->send_finish(ts->sending, d, size, bad ? SENDING_REPLACE : 0, err) < 0) {
@@ -270,7 +272,7 @@ static int send_now(struct tiered *t, struct tiered_stage *ts, const struct dige
 	}
 	if (bad)
 		lookup_mark_good(t->lookup, d, 0);
-	ts->sent = true;
+	ts->sent = *d;
 	return 0;
 }
 
@@ -304,7 +306,8 @@ int tiered_stage_publish(struct stage *st, const struct digest *d, struct stow_e
 	assert(!ts->sealed);
 	if (stage_is_discarded(t, ts))
 		return stow_fail(err, STOW_NOT_FOUND, "stage %s: not found", ts->name);
-	if (t->queue != NULL && t->commit_wait_ns == INT64_MAX && !ts->sent && send_now(t, ts, d, err) < 0)
+	if (t->queue != NULL && t->commit_wait_ns == INT64_MAX && !digest_equal(&ts->sent, d) &&
+	    send_now(t, ts, d, err) < 0)
 		return -1;
 	if (publish_fast(t, ts, d, err) < 0 && (!made_room(t, size, err) || publish_fast(t, ts, d, err) < 0))
 		return -1;
@@ -313,7 +316,7 @@ int tiered_stage_publish(struct stage *st, const struct digest *d, struct stow_e
 	if (t->queue == NULL)
 		return 0;
 	/* A wrong guess has sent what is of no use. */
-	if (ts->sent || (digest_is_set(&ts->guess) && !digest_equal(&ts->guess, d)))
+	if (digest_is_set(&ts->sent) || (digest_is_set(&ts->guess) && !digest_equal(&ts->guess, d)))
 		drop_sending(t, ts, true);
 	queue_offer(t->queue, d, size, TAKE(ts->sending));
 	return 0;

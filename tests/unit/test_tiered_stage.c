@@ -374,6 +374,23 @@ static void what_was_sent_is_not_sent_again(void **state UNUSED)
 	stage_close(st);
 }
 
+/* What was sent before the commit failed here is not what is committed in the end. */
+static void what_was_sent_as_another_blob_is_sent_again(void **state UNUSED)
+{
+	struct digest first = right(), d = blob_digest(DIGEST_SHA512, N, 1);
+	struct stow_err err;
+	struct stage *st;
+
+	t.commit_wait_ns = INT64_MAX;
+	st = create_full(A, &first);
+	atomic_store(&env.fast_plan.code, STOW_INTERNAL);
+	atomic_store(&env.fast_plan.after[FAULT_STAGE_PUBLISH], 1);
+	expect_fail(stage_publish(st, &first, &err), &err, STOW_INTERNAL);
+	expect_ok(stage_publish(st, &d, &err), &err);
+	check_blob(env.behind, &d, N, 1);
+	stage_close(st);
+}
+
 /* --- a full disk --- */
 
 /* Of bytes or of files: which of the two a disk does not say. */
@@ -445,6 +462,7 @@ int main(void)
 		CASE(a_commit_that_waits_replaces_what_is_wrong),
 		CASE(it_fails_at_once_where_nobody_answers),
 		CASE(what_was_sent_is_not_sent_again),
+		CASE(what_was_sent_as_another_blob_is_sent_again),
 		CASE(room_is_made_when_the_disk_is_full),
 		CASE(sources_alone_get_nothing),
 	};
