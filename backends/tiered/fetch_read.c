@@ -198,6 +198,8 @@ static int read_locked(struct fetch *f, struct request *q, void *to, struct stow
 		(void)fetch_wait_locked(f, patient_until(f, start));
 		f->waiting--;
 		if (clock_mono_ns() >= patient_until(f, start)) {
+			if (f->state == FETCH_COMING && !f->running) /* nobody has asked for a byte yet */
+				return stow_fail(err, STOW_UNAVAILABLE, "too many blobs are on their way");
 			tier_stuck(&fs->o.tiers->v[f->at]);
 			return stow_fail(err, STOW_UNAVAILABLE, "no byte has come for %lld s: %s",
 					 (long long)(fs->patience_ns / NSEC_PER_SEC),

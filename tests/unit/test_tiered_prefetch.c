@@ -46,6 +46,70 @@ static void a_reader_does_not_wait_for_prefetches(void **state UNUSED)
 		wait_for(!fetch_is_coming(env.fetches, &first[i]));
 }
 
+struct queue_up {
+	struct digest first, last;
+	struct fetch_reader *r; /* of `first` */
+};
+
+static bool is_waited_for(const struct digest *d)
+{
+	LOCK_SCOPE(&env.fetches->lock);
+	const struct fetch *f = fetch_find_locked(env.fetches, d);
+
+	return f != NULL && f->waiting > 0;
+}
+
+/* One takes the last thread away while it is opened, the other one waits then. */
+static void open_or_read(void *arg, int i)
+{
+	struct queue_up *q = arg;
+	struct fetch_reader *r;
+	struct stow_err err;
+	uint64_t size;
+	uint8_t byte;
+	size_t got;
+
+	if (i == 0) {
+		if (fetch_open(env.fetches, &q->last, &r, &size, &err) == 0)
+			fetch_close(r);
+		return;
+	}
+	while (!is_waited_for(&q->last))
+		sched_yield();
+	env.fetches->patience_ns = 50 * NSEC_PER_MSEC;
+	release(&env.tier[0]);
+	thread_check(fetch_read(q->r, &byte, 1, 20 * MIB - 1, 0, &got, &err) < 0);
+	thread_check(err.code == STOW_UNAVAILABLE);
+	atomic_store(&env.tier[1].plan.hang, false);
+	release(&env.tier[1]);
+}
+
+/* It is the other storage that has all threads. */
+static void who_waits_for_a_turn_says_nothing_of_his_storage(void **state UNUSED)
+{
+	struct queue_up q = { .first = blob_behind(0, 20 * MIB, 1), .last = blob_behind(1, MIB, 2) };
+	struct fetch_reader *r[FETCH_READ_THREADS - 1];
+	struct digest d;
+
+	again(0);
+	hold(&env.tier[0], 0);
+	hold(&env.tier[1], 0);
+	q.r = open_reader(&q.first, 20 * MIB);
+	wait_for(env.tier[0].now == 1);
+	for (unsigned i = 0; i < FETCH_READ_THREADS - 1; i++) {
+		d = blob_behind(1, MIB, 3 + i);
+		r[i] = open_reader(&d, MIB);
+		wait_for(env.tier[1].now == i + 1);
+	}
+	atomic_store(&env.tier[1].plan.hang, true);
+	atomic_store(&env.tier[1].plan.after[FAULT_OPEN], 1);
+	run_threads(2, open_or_read, &q);
+	assert_true(tier_trusted(&env.tiers.v[0]));
+	for (unsigned i = 0; i < FETCH_READ_THREADS - 1; i++)
+		fetch_close(r[i]);
+	fetch_close(q.r);
+}
+
 /* A wish that has not had its turn has it at once when somebody reads. */
 static void a_wish_with_a_reader_comes_first(void **state UNUSED)
 {
@@ -345,6 +409,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(a_thousand_wishes_are_fulfilled_a_few_at_a_time),
 		CASE(a_reader_does_not_wait_for_prefetches),
+		CASE(who_waits_for_a_turn_says_nothing_of_his_storage),
 		CASE(a_wish_with_a_reader_comes_first),
 		CASE(a_blob_that_is_here_is_not_brought),
 		CASE(prefetching_waits_for_the_storages),
