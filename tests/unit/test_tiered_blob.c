@@ -16,6 +16,54 @@ static struct {
 	struct meta *meta;
 } env;
 
+/* What happens in `fast` at once with what is asked of it; from before there are threads. */
+static struct {
+	const struct backend_ops *real;
+	struct backend_ops ops;
+	atomic_bool was_read;    /* the blob that was opened last */
+	atomic_bool then_commit; /* after the next blob has been published */
+} hook;
+
+static int open_and_look(struct backend *b, const struct digest *d, unsigned flags, struct blob **ret_blob,
+			 struct stow_err *err)
+{
+	atomic_store(&hook.was_read, tiered_is_read(tiered_from(env.b), d));
+	return hook.real->open(b, d, flags, ret_blob, err);
+}
+
+static void commit_same(void)
+{
+	CLEANUP(stage_closep) struct stage *st = NULL;
+	CLEANUP(freep) uint8_t *bytes = x_malloc(SIZE);
+	struct digest d = blob_digest(DIGEST_SHA256, SIZE, 1);
+	struct stage_name name = new_name();
+	struct stow_err err;
+
+	fill(bytes, SIZE, 1);
+	thread_check(backend_stage_create(env.b, name.s, NULL, &st, &err) == 0);
+	thread_check(write_bytes(st, bytes, SIZE, 0, &err) == 0);
+	thread_check(stage_publish(st, &d, &err) == 0);
+}
+
+static int publish_and_commit(struct stage *st, const struct digest *d, struct stow_err *err)
+{
+	int result = hook.real->stage_publish(st, d, err);
+
+	if (atomic_exchange(&hook.then_commit, false))
+		commit_same();
+	return result;
+}
+
+static void set_hooks(void)
+{
+	memset(&hook, 0, sizeof(hook));
+	hook.real = env.fast->ops;
+	hook.ops = *hook.real;
+	hook.ops.open = open_and_look;
+	hook.ops.stage_publish = publish_and_commit;
+	env.fast->ops = &hook.ops;
+}
+
 static int setup(void **state)
 {
 	struct tiered_options o = {
@@ -40,6 +88,7 @@ static int setup(void **state)
 	expect_ok(mem_new(&mem, &err), &err);
 	expect_ok(mem_new(&env.behind, &err), &err);
 	expect_ok(fault_new(mem, &env.plan, &env.fast, &err), &err);
+	set_hooks();
 	o.fast = env.fast;
 	o.behind[0] = env.behind;
 	expect_ok(tiered_new(&o, &env.b, &err), &err);
@@ -234,70 +283,28 @@ static void an_open_blob_is_being_read(void **state)
 	assert_false(tiered_is_read(t, &d));
 }
 
-static const struct backend_ops *real; /* of `fast` */
-static bool was_read;
-
-static int open_and_look(struct backend *b, const struct digest *d, unsigned flags, struct blob **ret_blob,
-			 struct stow_err *err)
-{
-	was_read = tiered_is_read(tiered_from(env.b), d);
-	return real->open(b, d, flags, ret_blob, err);
-}
-
 /* So nobody evicts it between the opening of its file and that of the handle. */
 static void a_blob_is_read_before_it_is_open(void **state)
 {
 	struct digest d = blob_in_both(), none = some_digest(DIGEST_SHA256, 7);
-	struct backend_ops ops = *env.fast->ops;
 	struct stow_err err;
 	struct blob *blob;
 
 	(void)state;
-	real = env.fast->ops;
-	ops.open = open_and_look;
-	env.fast->ops = &ops;
 	blob = open_blob(&d);
-	assert_true(was_read);
+	assert_true(atomic_exchange(&hook.was_read, false));
 	blob_close(blob);
-	was_read = false;
 	expect_fail(backend_open(env.b, &none, 0, &blob, &err), &err, STOW_NOT_FOUND);
-	assert_true(was_read);
+	assert_true(atomic_load(&hook.was_read));
 	assert_false(tiered_is_read(tiered_from(env.b), &none));
-	env.fast->ops = real;
 }
 
 /* --- what is deleted while it comes --- */
 
-static void commit_same(void)
-{
-	CLEANUP(stage_closep) struct stage *st = NULL;
-	CLEANUP(freep) uint8_t *bytes = x_malloc(SIZE);
-	struct digest d = blob_digest(DIGEST_SHA256, SIZE, 1);
-	struct stage_name name = new_name();
-	struct stow_err err;
-
-	fill(bytes, SIZE, 1);
-	thread_check(backend_stage_create(env.b, name.s, NULL, &st, &err) == 0);
-	thread_check(write_bytes(st, bytes, SIZE, 0, &err) == 0);
-	thread_check(stage_publish(st, &d, &err) == 0);
-}
-
-static atomic_bool committed;
-
-/* A COMMIT gets in right after the fetch has published, and has no row yet. */
-static int publish_and_commit(struct stage *st, const struct digest *d, struct stow_err *err)
-{
-	int result = real->stage_publish(st, d, err);
-
-	if (!atomic_exchange(&committed, true))
-		commit_same();
-	return result;
-}
-
+/* A COMMIT that gets in right after the fetch has published has no row yet. */
 static void a_fetch_without_a_row_takes_no_bytes_of_a_commit(void **state)
 {
 	struct digest d = blob_digest(DIGEST_SHA256, SIZE, 1);
-	struct backend_ops ops = *env.fast->ops;
 	struct tiered *t = tiered_from(env.b);
 	struct stow_err err;
 	struct blob *blob;
@@ -305,10 +312,7 @@ static void a_fetch_without_a_row_takes_no_bytes_of_a_commit(void **state)
 	size_t got;
 
 	(void)state;
-	atomic_store(&committed, false);
-	real = env.fast->ops;
-	ops.stage_publish = publish_and_commit;
-	env.fast->ops = &ops;
+	atomic_store(&hook.then_commit, true);
 	put_blob(env.behind, &d, SIZE, 1);
 	if (backend_open(env.b, &d, 0, &blob, &err) == 0) { /* it may have ended already */
 		(void)!blob_pread(blob, &byte, 1, SIZE - 1, 0, &got, &err);
@@ -316,13 +320,12 @@ static void a_fetch_without_a_row_takes_no_bytes_of_a_commit(void **state)
 	}
 	while (fetch_is_coming(t->fetches, &d))
 		(void)usleep(1000);
-	if (!atomic_exchange(&committed, true)) {
+	if (atomic_exchange(&hook.then_commit, false)) {
 		check_no_blob(env.fast, &d);
 		commit_same();
 	}
 	backend_stop(env.b); /* whatever the fetch does has been done */
 	check_blob(env.fast, &d, SIZE, 1);
-	env.fast->ops = real;
 }
 
 /* --- at once --- */

@@ -16,8 +16,7 @@ static void a_blob_comes_and_is_here(void **state UNUSED)
 	check_blob(env.fast, &d, 5 * MIB + 7, 1);
 	assert_int_equal(count_stages(env.fast), 0);
 	wait_for(atomic_load(&env.done) == 1);
-	fetch_status(env.fetches, &st);
-	assert_int_equal(st.fetching, 0);
+	wait_for((fetch_status(env.fetches, &st), st.fetching == 0));
 	assert_int_equal(st.fetched, 1);
 	assert_int_equal(st.fetched_bytes, 5 * MIB + 7);
 	cache_status(env.cache, &st);
