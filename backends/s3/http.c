@@ -61,27 +61,6 @@ static void finish(struct http *h, struct http_transfer *t, enum http_failure fa
 	t->done(t);
 }
 
-static void start(struct http *h, struct http_transfer *t)
-{
-	struct http_active *a;
-
-	buf_init(&t->resp.headers, h->o.max_header_bytes);
-	buf_init(&t->resp.body, t->req.max_body);
-	if (check_request(&t->req, &t->err) < 0) {
-		finish(h, t, HTTP_REFUSED);
-		return;
-	}
-	a = x_calloc(1, sizeof(*a));
-	a->h = h;
-	a->t = t;
-	a->start_ns = a->progress_ns = clock_mono_ns();
-	t->active = a;
-	a->next = h->active;
-	h->active = a;
-	h->active_n++;
-	http_curl_start(a);
-}
-
 /* Takes the active transfer apart. */
 static struct http_transfer *detach(struct http_active *a)
 {
@@ -142,6 +121,30 @@ static PRINTF(3, 4) void fail(struct http_active *a, enum http_failure failure, 
 	text_clean(shown, sizeof(shown), text); /* curl's words may have some of the server's in them */
 	(void)stow_fail(&t->err, code_of(failure), "%.*s: %s", n, host, shown);
 	finish(h, detach(a), failure);
+}
+
+static void start(struct http *h, struct http_transfer *t)
+{
+	struct http_active *a;
+	const char *refused;
+
+	buf_init(&t->resp.headers, h->o.max_header_bytes);
+	buf_init(&t->resp.body, t->req.max_body);
+	if (check_request(&t->req, &t->err) < 0) {
+		finish(h, t, HTTP_REFUSED);
+		return;
+	}
+	a = x_calloc(1, sizeof(*a));
+	a->h = h;
+	a->t = t;
+	a->start_ns = a->progress_ns = clock_mono_ns();
+	t->active = a;
+	a->next = h->active;
+	h->active = a;
+	h->active_n++;
+	refused = http_curl_start(a);
+	if (refused != NULL)
+		fail(a, HTTP_REFUSED, "libcurl does not take the request: %s", refused);
 }
 
 void http_ended(struct http_active *a, enum http_failure failure, const char *detail)
@@ -426,7 +429,7 @@ int http_new(const struct http_options *o, struct http **ret_h, struct stow_err 
 	assert(o->max_transfers > 0);
 	if (o->ca_file != NULL && check_ca_file(o->ca_file, err) < 0)
 		return -1;
-	h = x_calloc(1, sizeof(*h) + o->max_transfers * sizeof(h->idle[0]));
+	h = x_calloc(1, sizeof(*h));
 	h->magic = HTTP_MAGIC;
 	h->o = *o;
 	h->o.ca_file = copy(o->ca_file);
