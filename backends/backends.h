@@ -53,6 +53,7 @@ enum fault_op {
 	FAULT_STAGE_SCAN,
 	FAULT_SPACE,
 	FAULT_LOOK, /* this and what follows: content/behind.h */
+	FAULT_PROBE,
 	FAULT_SEND_OPEN,
 	FAULT_SEND_REWIND,
 	FAULT_SEND_MOVE,

@@ -355,8 +355,16 @@ static int mem_note_scan(struct backend *b, const char *prefix, note_visit *visi
 	return 0;
 }
 
+/* Memory is always there. */
+static int mem_probe(struct backend *b, struct stow_err *err)
+{
+	(void)b, (void)err;
+	return 0;
+}
+
 const struct behind_ops mem_behind_ops = {
 	.look = mem_stat,
+	.probe = mem_probe,
 	.send_open = mem_send_open,
 	.send_advance = mem_send_advance,
 	.send_rewind = mem_send_rewind,

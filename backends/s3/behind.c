@@ -2,6 +2,7 @@
  * somebody else's. */
 #include "backends/s3/s3_internal.h"
 #include "backends/s3/sidecar.h"
+#include "content/base/clock.h"
 #include "content/base/mem.h"
 
 #define SENDING_MAGIC 0x53330005u
@@ -41,6 +42,16 @@ int s3_look(struct backend *b, const struct digest *d, struct blob_stat *ret_st,
 	if (err->code == STOW_NOT_FOUND)
 		return stow_fail(err, STOW_NOT_FOUND, "blob %s: not found", text);
 	return s3_fail(err);
+}
+
+/* By GET, whose 404 says what is missing. The key says what it is for, to who reads it in a message. */
+int s3_answers(struct backend *b, struct stow_err *err)
+{
+	struct s3 *s = s3_from(b);
+	CLEANUP(freep) char *blobs = s3_blobs_prefix(s);
+	CLEANUP(freep) char *key = x_asprintf("%sprobe-%llx", blobs, (unsigned long long)clock_wall_ns());
+
+	return s3_ask(s->client, key, BEHIND_PROBE_NS, err) < 0 ? s3_fail(err) : 0;
 }
 
 /* --- who has which record --- */
@@ -205,6 +216,7 @@ static int s3_send_scan(struct backend *b, backend_stage_visit *visit, void *arg
 
 const struct behind_ops s3_behind_ops = {
 	.look = s3_look,
+	.probe = s3_answers,
 	.send_open = s3_send_open,
 	.send_advance = s3_send_advance,
 	.send_rewind = s3_send_rewind,

@@ -291,19 +291,36 @@ static int64_t run_timers(struct http *h, int64_t now)
 
 /* --- the thread --- */
 
-/* The next waiting transfer that may start, or, whatever their number, that has been cancelled. */
-static struct http_transfer *next_waiting(struct http *h, bool cancelled)
+/* Which of the waiting transfers. */
+enum pick { PICK_ANY, PICK_URGENT, PICK_CANCELLED };
+
+static bool is_picked(const struct http *h, const struct http_transfer *t, enum pick pick)
+{
+	switch (pick) {
+	case PICK_ANY:
+		return true;
+	case PICK_URGENT:
+		return t->req.urgent;
+	case PICK_CANCELLED:
+		return t->cancelled || h->stopping;
+	}
+	assert(false);
+	return false;
+}
+
+/* The next one of them, which waits no longer. */
+static struct http_transfer *next_waiting(struct http *h, enum pick pick)
 {
 	struct http_transfer **at, *t, *before = NULL;
 
 	LOCK_SCOPE(&h->lock);
 	for (at = &h->head; (t = *at) != NULL; before = t, at = &t->next) {
-		if (cancelled && !t->cancelled && !h->stopping)
+		if (!is_picked(h, t, pick))
 			continue;
 		*at = t->next;
 		if (h->tail == t)
 			h->tail = before;
-		if (!cancelled)
+		if (pick != PICK_CANCELLED)
 			t->place = PLACE_ACTIVE;
 		return t;
 	}
@@ -323,7 +340,7 @@ static void run_cancels(struct http *h)
 	lock_release(&h->lock);
 	if (!any)
 		return;
-	while ((t = next_waiting(h, true)) != NULL)
+	while ((t = next_waiting(h, PICK_CANCELLED)) != NULL)
 		cancel_waiting(h, t);
 	for (a = h->active; a != NULL; a = after) {
 		bool cancelled;
@@ -347,11 +364,16 @@ static int until_ms(int64_t next, int64_t now)
 	return (int)(((ns < longest ? ns : longest) + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC);
 }
 
+static bool has_room(const struct http *h)
+{
+	return h->active_n < h->o.max_transfers;
+}
+
 /* Whether the thread may sleep; what changes from now on wakes it. */
 static bool may_sleep(struct http *h)
 {
 	LOCK_SCOPE(&h->lock);
-	if (h->changed || h->stopping || (h->head != NULL && h->active_n < h->o.max_transfers))
+	if (h->changed || h->stopping || (h->head != NULL && has_room(h)))
 		return false;
 	h->awake = false;
 	return true;
@@ -375,7 +397,7 @@ static void *transfers(void *arg)
 		struct http_transfer *t;
 
 		run_cancels(h);
-		while (h->active_n < h->o.max_transfers && (t = next_waiting(h, false)) != NULL)
+		while ((t = next_waiting(h, has_room(h) ? PICK_ANY : PICK_URGENT)) != NULL)
 			start(h, t);
 		http_curl_run(h);
 		now = clock_mono_ns();

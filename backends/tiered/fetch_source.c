@@ -8,6 +8,8 @@ int fetch_from_behind(struct fetches *fs, struct held *source, void *to, size_t 
 	bool now = (flags & BACKEND_READ_NOWAIT) != 0;
 	size_t got = 0;
 
+	if (!now)
+		tier_ask(t);
 	if (blob_pread(source->blob, to, n, off, flags, &got, err) < 0) {
 		if (!now)
 			tier_report(t, err);
@@ -45,6 +47,7 @@ static struct held *open_at(const struct fetch *f, size_t at, struct stow_err *e
 		(void)stow_fail(err, STOW_UNAVAILABLE, "%s cannot be reached", t->name);
 		return NULL;
 	}
+	tier_ask(t);
 	if (backend_open(t->backend, &f->digest, &blob, err) < 0) {
 		tier_report(t, err);
 		(void)stow_wrap(err, "%s", t->name);

@@ -62,7 +62,7 @@ static const struct behind_ops *behind(const struct holdings *h)
 	return h->options.tier->backend->ops->behind;
 }
 
-/* Passes on what an exchange gave, and reports it. */
+/* Passes on what an exchange gave that tier_ask() has begun, and reports it. */
 static int reported(struct holdings *h, int rc, const struct stow_err *err)
 {
 	tier_report(h->options.tier, rc < 0 ? err : NULL);
@@ -71,6 +71,7 @@ static int reported(struct holdings *h, int rc, const struct stow_err *err)
 
 static int get_note(struct holdings *h, const char *name, struct buf *to, struct stow_err *err)
 {
+	tier_ask(h->options.tier);
 	return reported(h, behind(h)->note_get(h->options.tier->backend, name, to, err), err);
 }
 
@@ -95,6 +96,7 @@ static int own_note_seen(void *arg, const char *name, uint64_t size UNUSED, int6
 static int find_own(struct holdings *h, struct own_note *ret_own, struct stow_err *err)
 {
 	*ret_own = (struct own_note){ .name = h->name };
+	tier_ask(h->options.tier);
 	return reported(
 		h, behind(h)->note_scan(h->options.tier->backend, h->name, own_note_seen, ret_own, err), err);
 }

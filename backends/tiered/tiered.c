@@ -238,6 +238,7 @@ static int remove_behind(struct tiered *t, const struct digest *d, struct stow_e
 
 	if (!tier_usable(tier))
 		return stow_fail(err, STOW_UNAVAILABLE, "%s cannot be reached now", tier->name);
+	tier_ask(tier);
 	result = backend_remove(tier->backend, d, err);
 	tier_report(tier, result < 0 && err->code != STOW_NOT_FOUND ? err : NULL);
 	lookup_forget(t->lookup, d);

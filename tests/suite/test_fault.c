@@ -144,6 +144,8 @@ static int call_behind(enum fault_op op, struct stow_err *err)
 	switch ((int)op) {
 	case FAULT_LOOK:
 		return ops->look(env.b, &env.d, &st, err);
+	case FAULT_PROBE:
+		return ops->probe(env.b, err);
 	case FAULT_SEND_OPEN:
 		return call_send_open(err);
 	case FAULT_SEND_REWIND:
@@ -210,6 +212,7 @@ static int call(enum fault_op op, struct stow_err *err)
 	case FAULT_SPACE:
 		return call_space(err);
 	case FAULT_LOOK:
+	case FAULT_PROBE:
 	case FAULT_SEND_OPEN:
 	case FAULT_SEND_REWIND:
 	case FAULT_SEND_MOVE:

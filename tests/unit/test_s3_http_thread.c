@@ -59,6 +59,41 @@ static void transfers_at_once_are_capped(void **state)
 	(void)sem_destroy(&done);
 }
 
+/* All that there is room for hangs. */
+static void what_is_urgent_does_not_wait(void **state)
+{
+	enum { MANY = 10 };
+	CLEANUP(http_response_free) struct http_response r;
+	struct counted c[MANY];
+	struct http_pair e;
+	struct http_request req;
+	struct stow_err err;
+	char silent[128], path[128];
+	sem_t done;
+
+	(void)state;
+	(void)sem_init(&done, 0, 0);
+	pair_start(&e, pair_misbehave, NULL, &pair_four);
+	http_response_init(&r);
+	for (int i = 0; i < MANY; i++) {
+		c[i] = (struct counted){ { .req = pair_get_path(&e, silent, "/silent"), .done = post_done },
+					 &done };
+		c[i].t.req.total_ns = 0;
+		http_submit(e.http, &c[i].t);
+	}
+	req = pair_get_path(&e, path, "/urgent");
+	req.urgent = true;
+	assert_int_equal(http_perform(e.http, &req, &r, &err), 0);
+	assert_int_equal(r.status, 200);
+	for (int i = 0; i < MANY; i++)
+		http_cancel(e.http, &c[i].t);
+	wait_all(&done, MANY);
+	for (int i = 0; i < MANY; i++)
+		http_response_free(&c[i].t.resp);
+	pair_end(&e);
+	(void)sem_destroy(&done);
+}
+
 static void cancelled_transfers_end_wherever_they_are(void **state)
 {
 	enum { MANY = 10 };
@@ -382,6 +417,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(transfers_at_once_are_capped),
+		cmocka_unit_test(what_is_urgent_does_not_wait),
 		cmocka_unit_test(cancelled_transfers_end_wherever_they_are),
 		cmocka_unit_test(done_may_submit_again),
 		cmocka_unit_test(waiting_is_idle),
