@@ -449,7 +449,7 @@ int http_new(const struct http_options *o, struct http **ret_h, struct stow_err 
 	struct http *h;
 
 	assert(o->max_transfers > 0);
-	if (o->ca_file != NULL && check_ca_file(o->ca_file, err) < 0)
+	if (o->ca_file != NULL && !o->ca_may_come && check_ca_file(o->ca_file, err) < 0)
 		return -1;
 	h = x_calloc(1, sizeof(*h));
 	h->magic = HTTP_MAGIC;

@@ -24,13 +24,14 @@ struct http;
 struct http_options {
 	unsigned max_transfers;  /* at once; 1 at least */
 	const char *ca_file;     /* PEM, instead of the system's authorities; NULL: those */
+	bool ca_may_come;        /* it need not be there yet: until it is, every handshake fails */
 	const char *proxy;       /* URL; "": none; NULL: as http_proxy, https_proxy, no_proxy say */
 	const char *user_agent;  /* NULL: "stowage/<version>" */
 	bool http2;              /* offered over TLS; transfers share a connection then */
 	size_t max_header_bytes; /* of one answer; 0: 64 KiB */
 };
 
-/* Starts the thread; `o` is copied. INVALID_ARGUMENT where the CA file cannot be read. */
+/* Starts the thread; `o` is copied. INVALID_ARGUMENT where the CA file must be there and cannot be read. */
 int http_new(const struct http_options *o, struct http **ret_h, struct stow_err *err) MUST_CHECK;
 /* Ends what is under way as CANCELLED, joins the thread. Timers that are set never run. NULL is a
  * no-op. Not on the transfer thread. */

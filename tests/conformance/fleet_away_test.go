@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -51,6 +52,39 @@ func TestFleetUnknownName(t *testing.T) {
 	out, err := d.run(t, "check")
 	if err == nil || !strings.Contains(out+err.Error(), "no-such-host.invalid") {
 		t.Errorf("stowage check: %v: %s", err, out)
+	}
+}
+
+// Keys that come late, or are empty for a while, keep a node from its bucket and from nothing else; when they are
+// there, nobody needs to do anything.
+func TestFleetKeysComeLate(t *testing.T) {
+	b := newBucket(t)
+	dir := t.TempDir()
+	access, secret := filepath.Join(dir, "access"), filepath.Join(dir, "secret")
+	noErr(t, os.WriteFile(access, []byte(strict.AccessKey+"\n"), 0o600))
+	direct := bucketEnvironment(b.url,
+		"STOWAGE_REMOTE_S3_ACCESS_KEY_FILE="+access, "STOWAGE_REMOTE_S3_SECRET_KEY_FILE="+secret)
+	tiered := append(direct[:len(direct):len(direct)],
+		"STOWAGE_REMOTE_MODE=tiered", "STOWAGE_REMOTE_CLAIM_INTERVAL=200ms", "STOWAGE_LOCAL_MIN_FREE=0")
+	d := startWith(t, t.TempDir(), tiered)
+	d.servesAlone(t, secret+": No such file or directory")
+	noErr(t, os.WriteFile(secret, []byte(strict.SecretKey+"\n"), 0o600))
+	d.reachable(t, true)
+	d.flush(t)
+	if have := b.has(t); len(have) != 12 {
+		t.Errorf("the bucket has %d blobs, not 12", len(have))
+	}
+	noErr(t, os.WriteFile(secret, nil, 0o600)) // somebody writes another one, and a node starts meanwhile
+	other := startWith(t, t.TempDir(), tiered)
+	other.servesAlone(t, secret+" is empty")
+
+	// A store that has nothing else says it at once.
+	if d, err := launchWith(t.TempDir(), direct); err == nil {
+		d.kill()
+		d.remove()
+		t.Error("a store without local bytes starts without its keys")
+	} else if !strings.Contains(err.Error(), secret+" is empty") {
+		t.Error(err)
 	}
 }
 

@@ -350,6 +350,7 @@ static void tls_start(struct tls_pair *p, int old, bool trusted)
 	p->pair.server = http_env_new_tls(close_each, NULL, p->ctx);
 	if (trusted)
 		o.ca_file = p->pem;
+	o.ca_may_come = true;
 	assert_int_equal(http_new(&o, &p->pair.http, &(struct stow_err){ 0 }), 0);
 	(void)snprintf(p->pair.url, sizeof(p->pair.url), "https://%s", http_env_host(p->pair.server));
 }
@@ -379,6 +380,28 @@ static void authorities_of_ones_own_are_trusted(void **state)
 		assert_int_equal(http_env_resumed(p.pair.server), i);
 	}
 	assert_int_equal(http_env_connections(p.pair.server), 4);
+	tls_end(&p);
+}
+
+static void authorities_may_come_late(void **state)
+{
+	CLEANUP(http_response_free) struct http_response r;
+	char elsewhere[80];
+	struct tls_pair p;
+	struct http_request req;
+	struct stow_err err;
+
+	(void)state;
+	http_response_init(&r);
+	tls_start(&p, 0, true);
+	(void)snprintf(elsewhere, sizeof(elsewhere), "%s.late", p.pem);
+	assert_int_equal(rename(p.pem, elsewhere), 0);
+	req = pair_get(p.pair.url);
+	for (int i = 0; i < 2; i++)
+		pair_expect_failure(&p.pair, &req, STOW_FAILED_PRECONDITION, p.pem);
+	assert_int_equal(rename(elsewhere, p.pem), 0);
+	if (http_perform(p.pair.http, &req, &r, &err) < 0)
+		fail_msg("%s", err.msg);
 	tls_end(&p);
 }
 
@@ -426,6 +449,7 @@ int main(void)
 		cmocka_unit_test(proxies_are_as_told),
 		cmocka_unit_test(unreadable_authorities_are_refused),
 		cmocka_unit_test(authorities_of_ones_own_are_trusted),
+		cmocka_unit_test(authorities_may_come_late),
 		cmocka_unit_test(strangers_are_not_trusted),
 		cmocka_unit_test(old_tls_is_refused),
 	};
