@@ -54,6 +54,7 @@ enum fault_op {
 	FAULT_SPACE,
 	FAULT_LOOK, /* this and what follows: content/behind.h */
 	FAULT_DROP,
+	FAULT_PROBE,
 	FAULT_SEND_OPEN,
 	FAULT_SEND_REWIND,
 	FAULT_SEND_MOVE,

@@ -41,6 +41,15 @@ static int fault_drop(struct backend *b, const struct digest *d, int64_t until_m
 	return inner_ops(b)->drop(f->inner, d, until_mono_ns, err);
 }
 
+static int fault_probe(struct backend *b, struct stow_err *err)
+{
+	struct fault *f = fault_from(b);
+
+	if (fault_check(f, FAULT_PROBE, "probe", err) < 0)
+		return -1;
+	return inner_ops(b)->probe(f->inner, err);
+}
+
 /* --- sending --- */
 
 static int fault_send_open(struct backend *b, const char *record, const struct stage_hint *hint,
@@ -159,11 +168,12 @@ static int fault_note_scan(struct backend *b, const char *prefix, note_visit *vi
 
 const struct behind_ops *fault_behind(struct fault *f, const struct behind_ops *inner)
 {
-	f->behind = (struct behind_ops){ .look = fault_look };
+	f->behind = (struct behind_ops){ .look = fault_look, .probe = fault_probe };
 	if (inner->send_open != NULL)
 		f->behind = (struct behind_ops){
 			.look = fault_look,
 			.drop = fault_drop,
+			.probe = fault_probe,
 			.send_open = fault_send_open,
 			.send_advance = fault_send_advance,
 			.send_rewind = fault_send_rewind,

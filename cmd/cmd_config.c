@@ -12,7 +12,8 @@ static const struct flags_spec spec = {
 	.arguments = "default|dump|check",
 	.help = "default  print the defaults, with every key explained: a file to start from\n"
 		"dump     print what is in effect: files, environment and flags together\n"
-		"check    say whether it is right, and which files were read",
+		"check    say whether it is right, and which files were read; and, as a note, which\n"
+		"         files that it names are not there now",
 	.groups = FLAGS_CONF,
 };
 
@@ -42,11 +43,40 @@ static int config_dump(const struct common_flags *common)
 	return print_out(text);
 }
 
+/* Of a file that the configuration names and that may still come. */
+static void note_file(const char *table, const char *key, const char *path)
+{
+	if (*path && access(path, R_OK) < 0)
+		fprintf(stderr, "stowage config: note: %s.%s: %s: %s\n", table, key, path,
+			strerrordesc_np(errno));
+}
+
+static void note_files(const char *table, const struct conf_s3 *s)
+{
+	note_file(table, "access_key_file", s->access_key_file);
+	note_file(table, "secret_key_file", s->secret_key_file);
+	note_file(table, "session_token_file", s->session_token_file);
+	note_file(table, "ca_file", s->ca_file);
+}
+
+static void note_all_files(const struct conf *c)
+{
+	if (c->remote.type == CONF_REMOTE_S3)
+		note_files("remote.s3", &c->remote.s3);
+	for (size_t i = 0; i < c->n_sources; i++) {
+		CLEANUP(freep) char *table = x_asprintf("source[%zu].s3", i + 1);
+
+		if (c->sources[i].type == CONF_SOURCE_S3)
+			note_files(table, &c->sources[i].s3);
+	}
+}
+
 static int config_check(const struct common_flags *common)
 {
 	CLEANUP(conf_freep) struct conf *conf = NULL;
 	if (flags_load_conf(common, &conf) < 0)
 		return EXIT_USAGE;
+	note_all_files(conf);
 	printf("OK:");
 	for (size_t i = 0; i < conf->n_files; i++)
 		printf("%s %s", i > 0 ? "," : "", conf->files[i]);

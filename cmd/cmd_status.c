@@ -22,7 +22,10 @@ static struct record *behind_record(const struct fleet_behind *b)
 	struct record *r = record_new();
 
 	record_text(r, "name", b->name);
-	record_bool(r, "reachable", !b->away);
+	if (b->away || b->answered)
+		record_bool(r, "reachable", !b->away);
+	else
+		record_null(r, "reachable");
 	if (b->away) {
 		record_time(r, "away_since", b->since_ns);
 		record_text(r, "error", b->error);
@@ -147,7 +150,7 @@ static void print_fleet(const struct fleet_status *st)
 		if (st->behind[i].away)
 			printf("away since %s: %s\n", when, error);
 		else
-			puts("reachable");
+			puts(st->behind[i].answered ? "reachable" : "has not answered yet");
 	}
 }
 

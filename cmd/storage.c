@@ -49,7 +49,8 @@ static int open_bucket(const struct conf *c, const char *path, struct backend **
 	return s3_new(&o, path, ret_b, err);
 }
 
-/* --- what stands behind the local bytes --- */
+/* --- what stands behind the local bytes: no file that it wants may keep a node from what it has itself ---
+ */
 
 static char *name_of_bucket(const struct conf_s3 *s)
 {
@@ -68,6 +69,7 @@ static int open_source(const struct conf_source *s, struct backend **ret_b, char
 		return 0;
 	}
 	source_s3_options(s, &o);
+	o.files_may_come = true;
 	if (s3_new(&o, NULL, ret_b, err) < 0)
 		return -1;
 	*ret_name = name_of_bucket(&s->s3);
@@ -93,7 +95,11 @@ static int open_behind(const struct conf *c, struct behind *b, struct stow_err *
 	static_assert(CONF_SOURCES_MAX + 1 <= FLEET_BEHIND_MAX, "the bucket, and all sources");
 
 	if (storage_has_bucket(c)) {
-		if (open_bucket(c, c->local.path, &b->v[0], err) < 0)
+		struct s3_options o;
+
+		remote_s3_options(&c->remote.s3, &o);
+		o.files_may_come = true;
+		if (s3_new(&o, c->local.path, &b->v[0], err) < 0)
 			return -1;
 		b->names[b->n++] = name_of_bucket(&c->remote.s3);
 	}

@@ -1,6 +1,6 @@
 /* What a backend offers to one that stands in front of it (backends/tiered/), beyond content/backend.h: a
- * cheap look, sending a blob while it comes into being, and notes, which are small named objects that a
- * fleet shares.
+ * cheap look, a probe, sending a blob while it comes into being, and notes, which are small named objects
+ * that a fleet shares.
  *
  * Threads and errors: as content/backend.h. All may block, for as long as the backend retries, unless they
  * say otherwise; backend_stop() ends what is under way. */
@@ -42,7 +42,10 @@ typedef int note_visit(void *arg, const char *name, uint64_t size, int64_t modif
 enum { NOTE_NAME_MAX = 200 };
 bool note_name_ok(const char *name);
 
-/* A read-only backend has `look` alone, and NULL for all else. */
+/* What a probe of a storage on the network may take. */
+static const int64_t BEHIND_PROBE_NS = INT64_C(20000000000);
+
+/* A read-only backend has `look` and `probe`, and NULL for all else. */
 struct behind_ops {
 	/* As stat, in one exchange with the storage. Its NOT_FOUND may be wrong. */
 	int (*look)(struct backend *b, const struct digest *d, struct blob_stat *ret_st,
@@ -50,6 +53,11 @@ struct behind_ops {
 	/* As remove, until `until_mono_ns` of clock.h at the latest: then UNAVAILABLE, and nothing more of it
 	 * is asked for. What was asked for last may come to be done all the same. */
 	int (*drop)(struct backend *b, const struct digest *d, int64_t until_mono_ns, struct stow_err *err);
+
+	/* Whether it answers, and lets us look: asked once, for something that is nowhere, so that no cache
+	 * on the way answers. Takes BEHIND_PROBE_NS at most, however much is under way, and however long the
+	 * backend tries else. */
+	int (*probe)(struct backend *b, struct stow_err *err);
 
 	/* --- sending --- */
 

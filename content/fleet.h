@@ -12,6 +12,7 @@ static const int64_t FLEET_LEASE_NS = INT64_C(10000000000);
 struct fleet_behind {
 	char name[FLEET_TEXT];  /* for people: "s3://layers/fleet-a" */
 	bool away;              /* taken for unreachable: it is asked nothing but whether it is back */
+	bool answered;          /* it has, since the start or since it is back; else nothing is known yet */
 	int64_t since_ns;       /* wall clock, when that began */
 	char error[FLEET_TEXT]; /* why; "" if it is not */
 };

@@ -162,6 +162,7 @@ static struct fleet_status *copy_fleet(const Pb__FleetStatus *m)
 
 		copy_line(b->name, m->behind[i]->name);
 		b->away = m->behind[i]->away;
+		b->answered = m->behind[i]->answered;
 		b->since_ns = m->behind[i]->since_ns;
 		copy_line(b->error, m->behind[i]->error);
 	}

@@ -59,6 +59,7 @@ static void fill_fleet(struct fleet_message *f)
 		pb__fleet_behind__init(b);
 		b->name = text(st->behind[i].name);
 		b->away = st->behind[i].away;
+		b->answered = st->behind[i].answered;
 		b->since_ns = st->behind[i].since_ns;
 		b->error = text(st->behind[i].error);
 	}

@@ -73,6 +73,16 @@ static int s3_drop(struct backend *b, const struct digest *d, int64_t until_mono
 	return result;
 }
 
+/* By GET, whose 404 says what is missing. The key says what it is for, to who reads it in a message. */
+int s3_answers(struct backend *b, struct stow_err *err)
+{
+	struct s3 *s = s3_from(b);
+	CLEANUP(freep) char *blobs = s3_blobs_prefix(s);
+	CLEANUP(freep) char *key = x_asprintf("%sprobe-%llx", blobs, (unsigned long long)clock_wall_ns());
+
+	return s3_ask(s->client, key, BEHIND_PROBE_NS, err) < 0 ? s3_fail(err) : 0;
+}
+
 /* --- who has which record --- */
 
 static bool is_open_locked(struct s3 *s, const char *record)
@@ -236,6 +246,7 @@ static int s3_send_scan(struct backend *b, backend_stage_visit *visit, void *arg
 const struct behind_ops s3_behind_ops = {
 	.look = s3_look,
 	.drop = s3_drop,
+	.probe = s3_answers,
 	.send_open = s3_send_open,
 	.send_advance = s3_send_advance,
 	.send_rewind = s3_send_rewind,

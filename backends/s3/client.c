@@ -283,6 +283,15 @@ int s3_head(struct s3_client *c, const char *key, struct s3_object *ret_o, struc
 	return 0;
 }
 
+int s3_ask(struct s3_client *c, const char *key, int64_t limit_ns, struct stow_err *err)
+{
+	struct request r;
+
+	client_request(c, &r, "GetObject", "GET", key);
+	r.once_ns = limit_ns;
+	return client_perform(&r, err) < 0 && err->code != STOW_NOT_FOUND ? -1 : 0;
+}
+
 struct put {
 	struct digest sent;
 	struct s3_object o;

@@ -89,6 +89,11 @@ enum s3_flags {
 /* NOT_FOUND may also mean that there is no bucket, or no S3 at all: the answer cannot say it. */
 int s3_head(struct s3_client *c, const char *key, struct s3_object *ret_o, struct stow_err *err) MUST_CHECK;
 
+/* Whether the bucket answers for a key that is not there: 0 for a sure 404, or else why not. Asked once,
+ * ahead of what waits for its turn, and for `limit_ns` at most, half of that without a byte of the answer,
+ * whatever the options say. */
+int s3_ask(struct s3_client *c, const char *key, int64_t limit_ns, struct stow_err *err) MUST_CHECK;
+
 /* Exactly `n` bytes (at least 1) at `off` into `to`: all of them, or a failure. `etag`, unless NULL or
  * "", must be the object's still. OUT_OF_RANGE where the object is shorter. */
 int s3_get(struct s3_client *c, const char *key, const char *etag, uint64_t off, size_t n, void *to,

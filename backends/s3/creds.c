@@ -26,6 +26,7 @@
  * STS. And between two that fail: doubled each time. */
 #define SPACING_MIN NSEC_PER_SEC
 #define BACKOFF_MAX (60 * NSEC_PER_SEC)
+#define BACKOFF_MAX_INSTANT (5 * NSEC_PER_SEC) /* a file that is looked for troubles nobody */
 
 enum { TRAIL_MAX = 4096 };
 
@@ -160,11 +161,11 @@ static void take_fresh_locked(struct creds *c, struct creds_value *v)
 static void take_failure_locked(struct creds *c, const struct stow_err *err)
 {
 	LOCK_ASSERT(&c->lock);
-	int64_t wait = SPACING_MIN;
-	for (unsigned i = 0; i < c->failures && wait < BACKOFF_MAX; i++)
+	int64_t wait = SPACING_MIN, most = c->provider->instant ? BACKOFF_MAX_INSTANT : BACKOFF_MAX;
+	for (unsigned i = 0; i < c->failures && wait < most; i++)
 		wait *= 2;
-	if (wait > BACKOFF_MAX)
-		wait = BACKOFF_MAX;
+	if (wait > most)
+		wait = most;
 	c->failures++;
 	c->failed = true;
 	c->error = *err;
@@ -260,12 +261,13 @@ static void creds_destroyp(struct creds **c)
 		creds_destroy(*c);
 }
 
-/* Keys that are at hand are there from the start, and what is wrong with them is known. */
+/* Keys that are at hand are there from the start, and what is wrong with them is known. Where they are read
+ * again and again, it may be put right. */
 static int fetch_instant(struct creds *c, struct stow_err *err)
 {
 	LOCK_SCOPE(&c->lock);
 	refresh_locked(c);
-	if (!c->failed)
+	if (!c->failed || (c->cx.files_may_come && c->provider->reread_ns > 0))
 		return 0;
 	*err = c->error;
 	return -1;
@@ -282,6 +284,7 @@ static int creds_make(const struct s3_options *o, const char *region, struct htt
 		.environment = o->credentials.environment,
 		.region = x_strdup(region),
 		.fips = o->fips,
+		.files_may_come = o->files_may_come,
 		.dual_stack = o->dual_stack,
 		.http = http,
 		.stop_fd = eventfd(0, EFD_CLOEXEC),

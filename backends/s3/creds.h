@@ -38,7 +38,8 @@ struct creds_snapshot {
 };
 
 /* Finds the provider and starts the first refresh. FAILED_PRECONDITION where nothing is configured,
- * or what is configured cannot be right; what must be asked over the network is not waited for.
+ * or what is configured cannot be right, though a file of it may still come (files_may_come); what must be
+ * asked over the network is not waited for.
  * `region` is for STS; "": its global endpoint. `http` is borrowed and may be NULL where the
  * provider needs none; it must outlive the credentials. */
 int creds_new(const struct s3_options *o, const char *region, struct http *http, struct creds **ret_c,

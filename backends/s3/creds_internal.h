@@ -14,6 +14,7 @@ struct creds_context {
 	const char *const *environment; /* NULL: none */
 	char *region;                   /* "": none is known */
 	bool fips, dual_stack;
+	bool files_may_come;
 	struct http *http; /* NULL: whoever needs it fails */
 	/* An event descriptor that is readable from creds_free on: what waits, waits for it too. */
 	int stop_fd;

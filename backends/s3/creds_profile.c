@@ -83,7 +83,8 @@ static int find_role(const struct aws_profile *profile, const char *role, struct
 }
 
 /* What a profile has, the strongest first: the order of AWS's own tools. NULL in *ret_p: nothing. */
-static int find_in(const struct aws_profile *profile, struct creds_provider **ret_p, struct stow_err *err)
+static int find_in(const struct creds_context *cx, const struct aws_profile *profile,
+		   struct creds_provider **ret_p, struct stow_err *err)
 {
 	const char *role = aws_profile_get(profile, "role_arn");
 	const char *foreign = foreign_key(profile);
@@ -101,13 +102,75 @@ static int find_in(const struct aws_profile *profile, struct creds_provider **re
 	if (aws_profile_get(profile, "aws_access_key_id") ||
 	    aws_profile_get(profile, "aws_secret_access_key")) {
 		CLEANUP(creds_value_free) struct creds_value v = { 0 };
-		if (take_keys(profile, &v, err) < 0)
+		if (take_keys(profile, &v, err) < 0 && !cx->files_may_come)
 			return -1;
 		*ret_p = from_profile_new(profile->name);
 	} else if (process) {
 		*ret_p = creds_process_new(process);
 	}
 	return 0;
+}
+
+static int fail_absent(bool configured, const struct aws_profile *profile, struct stow_err *err)
+{
+	return stow_fail(err, STOW_FAILED_PRECONDITION, "%s names the profile %s, and %s in %s",
+			 configured ? "the configuration" : "AWS_PROFILE", profile->name,
+			 profile->found ? "it has no credentials" : "there is no such profile",
+			 *profile->origin ? profile->origin : "no file: there is no home directory");
+}
+
+/* What a profile that is named has; or it is not there, or has nothing. */
+static int find_named(const struct creds_context *cx, const char *name, struct creds_provider **ret_p,
+		      struct stow_err *err)
+{
+	CLEANUP(aws_profile_free) struct aws_profile profile = { 0 };
+
+	if (aws_profile_read(cx->environment, name, &profile, err) < 0 ||
+	    find_in(cx, &profile, ret_p, err) < 0)
+		return -1;
+	return *ret_p ? 0 : fail_absent(*name, &profile, err);
+}
+
+/* A profile that is to come: what it has is known then, and does not change any more. */
+struct awaited {
+	struct creds_provider base;
+	char *profile;              /* "": $AWS_PROFILE's */
+	struct creds_provider *way; /* NULL: it has not come */
+};
+
+static int awaited_fetch(struct creds_provider *p, struct creds_value *ret_v, struct stow_err *err)
+{
+	struct awaited *a = CONTAINER_OF(p, struct awaited, base);
+
+	if (!a->way) {
+		if (find_named(p->cx, a->profile, &a->way, err) < 0)
+			return -1;
+		a->way->cx = p->cx;
+		p->instant = a->way->instant;
+		p->reread_ns = a->way->reread_ns;
+	}
+	return a->way->fetch(a->way, ret_v, err);
+}
+
+static void awaited_free(struct creds_provider *p)
+{
+	struct awaited *a = CONTAINER_OF(p, struct awaited, base);
+	creds_provider_free(a->way);
+	free(a->profile);
+	free(a);
+}
+
+static struct creds_provider *awaited_new(const char *configured, const char *name)
+{
+	struct awaited *a = x_calloc(1, sizeof(*a));
+	a->base = (struct creds_provider){ .name = "profile",
+					   .instant = true,
+					   .reread_ns = CREDS_REREAD_NS,
+					   .fetch = awaited_fetch,
+					   .free = awaited_free };
+	a->profile = x_strdup(configured);
+	a->base.detail = x_asprintf("profile %s, which was not there at the start", name);
+	return &a->base;
 }
 
 CREDS_FIND(creds_find_profile)
@@ -117,15 +180,20 @@ CREDS_FIND(creds_find_profile)
 	bool named = *o->profile || variable;
 	struct creds_provider *found = NULL;
 
-	if (aws_profile_read(cx->environment, o->profile, &profile, err) < 0)
+	if (aws_profile_read(cx->environment, o->profile, &profile, err) < 0) {
+		if (!named || !cx->files_may_come)
+			return -1;
+		*ret_p = awaited_new(o->profile, *o->profile ? o->profile : variable);
+		return 0;
+	}
+	if (find_in(cx, &profile, &found, err) < 0)
 		return -1;
-	if (find_in(&profile, &found, err) < 0)
-		return -1;
+	if (!found && named && cx->files_may_come) {
+		*ret_p = awaited_new(o->profile, profile.name);
+		return 0;
+	}
 	if (!found && named)
-		return stow_fail(err, STOW_FAILED_PRECONDITION, "%s names the profile %s, and %s in %s",
-				 *o->profile ? "the configuration" : "AWS_PROFILE", profile.name,
-				 profile.found ? "it has no credentials" : "there is no such profile",
-				 *profile.origin ? profile.origin : "no file: there is no home directory");
+		return fail_absent(*o->profile, &profile, err);
 	if (!found) {
 		snprintf(why, CREDS_WHY_MAX, "no credentials for the profile %s in %s", profile.name,
 			 *profile.origin ? profile.origin : "no file: there is no home directory");

@@ -61,27 +61,6 @@ static void finish(struct http *h, struct http_transfer *t, enum http_failure fa
 	t->done(t);
 }
 
-static void start(struct http *h, struct http_transfer *t)
-{
-	struct http_active *a;
-
-	buf_init(&t->resp.headers, h->o.max_header_bytes);
-	buf_init(&t->resp.body, t->req.max_body);
-	if (check_request(&t->req, &t->err) < 0) {
-		finish(h, t, HTTP_REFUSED);
-		return;
-	}
-	a = x_calloc(1, sizeof(*a));
-	a->h = h;
-	a->t = t;
-	a->start_ns = a->progress_ns = clock_mono_ns();
-	t->active = a;
-	a->next = h->active;
-	h->active = a;
-	h->active_n++;
-	http_curl_start(a);
-}
-
 /* Takes the active transfer apart. */
 static struct http_transfer *detach(struct http_active *a)
 {
@@ -142,6 +121,30 @@ static PRINTF(3, 4) void fail(struct http_active *a, enum http_failure failure, 
 	text_clean(shown, sizeof(shown), text); /* curl's words may have some of the server's in them */
 	(void)stow_fail(&t->err, code_of(failure), "%.*s: %s", n, host, shown);
 	finish(h, detach(a), failure);
+}
+
+static void start(struct http *h, struct http_transfer *t)
+{
+	struct http_active *a;
+	const char *refused;
+
+	buf_init(&t->resp.headers, h->o.max_header_bytes);
+	buf_init(&t->resp.body, t->req.max_body);
+	if (check_request(&t->req, &t->err) < 0) {
+		finish(h, t, HTTP_REFUSED);
+		return;
+	}
+	a = x_calloc(1, sizeof(*a));
+	a->h = h;
+	a->t = t;
+	a->start_ns = a->progress_ns = clock_mono_ns();
+	t->active = a;
+	a->next = h->active;
+	h->active = a;
+	h->active_n++;
+	refused = http_curl_start(a);
+	if (refused != NULL)
+		fail(a, HTTP_REFUSED, "libcurl does not take the request: %s", refused);
 }
 
 void http_ended(struct http_active *a, enum http_failure failure, const char *detail)
@@ -288,19 +291,36 @@ static int64_t run_timers(struct http *h, int64_t now)
 
 /* --- the thread --- */
 
-/* The next waiting transfer that may start, or, whatever their number, that has been cancelled. */
-static struct http_transfer *next_waiting(struct http *h, bool cancelled)
+/* Which of the waiting transfers. */
+enum pick { PICK_ANY, PICK_URGENT, PICK_CANCELLED };
+
+static bool is_picked(const struct http *h, const struct http_transfer *t, enum pick pick)
+{
+	switch (pick) {
+	case PICK_ANY:
+		return true;
+	case PICK_URGENT:
+		return t->req.urgent;
+	case PICK_CANCELLED:
+		return t->cancelled || h->stopping;
+	}
+	assert(false);
+	return false;
+}
+
+/* The next one of them, which waits no longer. */
+static struct http_transfer *next_waiting(struct http *h, enum pick pick)
 {
 	struct http_transfer **at, *t, *before = NULL;
 
 	LOCK_SCOPE(&h->lock);
 	for (at = &h->head; (t = *at) != NULL; before = t, at = &t->next) {
-		if (cancelled && !t->cancelled && !h->stopping)
+		if (!is_picked(h, t, pick))
 			continue;
 		*at = t->next;
 		if (h->tail == t)
 			h->tail = before;
-		if (!cancelled)
+		if (pick != PICK_CANCELLED)
 			t->place = PLACE_ACTIVE;
 		return t;
 	}
@@ -320,7 +340,7 @@ static void run_cancels(struct http *h)
 	lock_release(&h->lock);
 	if (!any)
 		return;
-	while ((t = next_waiting(h, true)) != NULL)
+	while ((t = next_waiting(h, PICK_CANCELLED)) != NULL)
 		cancel_waiting(h, t);
 	for (a = h->active; a != NULL; a = after) {
 		bool cancelled;
@@ -344,11 +364,16 @@ static int until_ms(int64_t next, int64_t now)
 	return (int)(((ns < longest ? ns : longest) + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC);
 }
 
+static bool has_room(const struct http *h)
+{
+	return h->active_n < h->o.max_transfers;
+}
+
 /* Whether the thread may sleep; what changes from now on wakes it. */
 static bool may_sleep(struct http *h)
 {
 	LOCK_SCOPE(&h->lock);
-	if (h->changed || h->stopping || (h->head != NULL && h->active_n < h->o.max_transfers))
+	if (h->changed || h->stopping || (h->head != NULL && has_room(h)))
 		return false;
 	h->awake = false;
 	return true;
@@ -372,7 +397,7 @@ static void *transfers(void *arg)
 		struct http_transfer *t;
 
 		run_cancels(h);
-		while (h->active_n < h->o.max_transfers && (t = next_waiting(h, false)) != NULL)
+		while ((t = next_waiting(h, has_room(h) ? PICK_ANY : PICK_URGENT)) != NULL)
 			start(h, t);
 		http_curl_run(h);
 		now = clock_mono_ns();
@@ -424,9 +449,9 @@ int http_new(const struct http_options *o, struct http **ret_h, struct stow_err 
 	struct http *h;
 
 	assert(o->max_transfers > 0);
-	if (o->ca_file != NULL && check_ca_file(o->ca_file, err) < 0)
+	if (o->ca_file != NULL && !o->ca_may_come && check_ca_file(o->ca_file, err) < 0)
 		return -1;
-	h = x_calloc(1, sizeof(*h) + o->max_transfers * sizeof(h->idle[0]));
+	h = x_calloc(1, sizeof(*h));
 	h->magic = HTTP_MAGIC;
 	h->o = *o;
 	h->o.ca_file = copy(o->ca_file);

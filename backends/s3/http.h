@@ -4,8 +4,8 @@
  *   http_new → http_submit | http_perform | http_after … → http_free
  *
  * Connections are kept open and used again, TLS sessions are resumed, TLS is 1.2 at least. At most
- * `max_transfers` transfers are under way, on as many connections; further ones wait their turn, and
- * their timeouts begin when they start.
+ * `max_transfers` transfers are under way, on as many connections, and the urgent ones; further ones wait
+ * their turn, and their timeouts begin when they start.
  *
  * Threads: any may call, unless a function says otherwise. Callbacks (done, sink, body_read, timers) run
  * on the transfer thread with no lock held, and must not block: everybody's transfers wait meanwhile.
@@ -24,13 +24,14 @@ struct http;
 struct http_options {
 	unsigned max_transfers;  /* at once; 1 at least */
 	const char *ca_file;     /* PEM, instead of the system's authorities; NULL: those */
+	bool ca_may_come;        /* it need not be there yet: until it is, every handshake fails */
 	const char *proxy;       /* URL; "": none; NULL: as http_proxy, https_proxy, no_proxy say */
 	const char *user_agent;  /* NULL: "stowage/<version>" */
 	bool http2;              /* offered over TLS; transfers share a connection then */
 	size_t max_header_bytes; /* of one answer; 0: 64 KiB */
 };
 
-/* Starts the thread; `o` is copied. INVALID_ARGUMENT where the CA file cannot be read. */
+/* Starts the thread; `o` is copied. INVALID_ARGUMENT where the CA file must be there and cannot be read. */
 int http_new(const struct http_options *o, struct http **ret_h, struct stow_err *err) MUST_CHECK;
 /* Ends what is under way as CANCELLED, joins the thread. Timers that are set never run. NULL is a
  * no-op. Not on the transfer thread. */
@@ -55,6 +56,7 @@ struct http_request {
 	/* Cap of a body that is kept: a longer one fails a 2xx answer (RESOURCE_EXHAUSTED), and is cut
 	 * where the answer is an error anyway. */
 	size_t max_body;
+	bool urgent;   /* does not wait for its turn */
 	bool no_proxy; /* go directly, whatever the options and the environment say */
 	/* Nanoseconds; 0: no limit (connect: libcurl's, 300 s). connect: name, TCP, TLS. first_byte: from the
 	 * last byte sent to the first one received. stall: between two bytes of a body, either way. total:

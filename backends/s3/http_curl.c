@@ -187,22 +187,12 @@ static int on_close(void *arg, curl_socket_t fd)
 
 /* --- a transfer's start and end --- */
 
-static void set(CURLcode code)
+/* What libcurl makes of an option: the first that it does not take is the transfer's failure. A library may
+ * have been built without TLS, HTTP/2 or proxies, and may refuse a text for its length. */
+static void set(struct http_active *a, CURLcode code)
 {
-	assert(code == CURLE_OK);
-}
-
-static CURL *take_easy(struct http *h)
-{
-	CURL *easy;
-
-	if (h->idle_n > 0)
-		return h->idle[--h->idle_n];
-	easy = curl_easy_init();
-	if (easy == NULL)
-		x_abort("out of memory: a handle of libcurl");
-	set(curl_easy_setopt(easy, CURLOPT_SHARE, h->share));
-	return easy;
+	if (a->refusal == CURLE_OK)
+		a->refusal = (int)code;
 }
 
 static void set_connection(const struct http *h, struct http_active *a)
@@ -210,35 +200,36 @@ static void set_connection(const struct http *h, struct http_active *a)
 	const struct http_request *req = &a->t->req;
 	CURL *e = a->easy;
 
-	set(curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L));
+	set(a, curl_easy_setopt(e, CURLOPT_SHARE, h->share));
+	set(a, curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L));
 	/* Else the end of a transfer whose name is being looked up waits for that, and with it all others. */
-	set(curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L));
-	set(curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https"));
-	set(curl_easy_setopt(e, CURLOPT_HTTP_VERSION,
-			     h->o.http2 ? (long)CURL_HTTP_VERSION_2TLS : (long)CURL_HTTP_VERSION_1_1));
-	set(curl_easy_setopt(e, CURLOPT_PIPEWAIT, h->o.http2 ? 1L : 0L));
-	set(curl_easy_setopt(e, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2));
-	set(curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L));
-	set(curl_easy_setopt(e, CURLOPT_DNS_SHUFFLE_ADDRESSES, 1L));
-	set(curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, on_socket));
-	set(curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, a->h));
-	set(curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, on_close));
-	set(curl_easy_setopt(e, CURLOPT_CLOSESOCKETDATA, a->h));
-	set(curl_easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L));
-	set(curl_easy_setopt(e, CURLOPT_BUFFERSIZE, (long)HTTP_BUFFER));
+	set(a, curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L));
+	set(a, curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https"));
+	set(a, curl_easy_setopt(e, CURLOPT_HTTP_VERSION,
+				h->o.http2 ? (long)CURL_HTTP_VERSION_2TLS : (long)CURL_HTTP_VERSION_1_1));
+	set(a, curl_easy_setopt(e, CURLOPT_PIPEWAIT, h->o.http2 ? 1L : 0L));
+	set(a, curl_easy_setopt(e, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2));
+	set(a, curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L));
+	set(a, curl_easy_setopt(e, CURLOPT_DNS_SHUFFLE_ADDRESSES, 1L));
+	set(a, curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, on_socket));
+	set(a, curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, a->h));
+	set(a, curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, on_close));
+	set(a, curl_easy_setopt(e, CURLOPT_CLOSESOCKETDATA, a->h));
+	set(a, curl_easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L));
+	set(a, curl_easy_setopt(e, CURLOPT_BUFFERSIZE, (long)HTTP_BUFFER));
 	if (h->o.ca_file != NULL) {
-		set(curl_easy_setopt(e, CURLOPT_CAINFO, h->o.ca_file));
-		set(curl_easy_setopt(e, CURLOPT_CAPATH, NULL));
+		set(a, curl_easy_setopt(e, CURLOPT_CAINFO, h->o.ca_file));
+		set(a, curl_easy_setopt(e, CURLOPT_CAPATH, NULL));
 	}
 	if (req->no_proxy)
-		set(curl_easy_setopt(e, CURLOPT_PROXY, ""));
+		set(a, curl_easy_setopt(e, CURLOPT_PROXY, ""));
 	else if (h->o.proxy != NULL)
-		set(curl_easy_setopt(e, CURLOPT_PROXY, h->o.proxy));
+		set(a, curl_easy_setopt(e, CURLOPT_PROXY, h->o.proxy));
 	if (req->connect_ns > 0)
-		set(curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS,
-				     (long)((req->connect_ns + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC)));
-	set(curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, on_connected));
-	set(curl_easy_setopt(e, CURLOPT_PREREQDATA, a));
+		set(a, curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS,
+					(long)((req->connect_ns + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC)));
+	set(a, curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, on_connected));
+	set(a, curl_easy_setopt(e, CURLOPT_PREREQDATA, a));
 }
 
 static void set_request(const struct http *h, struct http_active *a)
@@ -247,28 +238,28 @@ static void set_request(const struct http *h, struct http_active *a)
 	bool body = strcmp(req->method, "PUT") == 0 || strcmp(req->method, "POST") == 0;
 	CURL *e = a->easy;
 
-	set(curl_easy_setopt(e, CURLOPT_URL, req->url));
-	set(curl_easy_setopt(e, CURLOPT_PATH_AS_IS, 1L));
-	set(curl_easy_setopt(e, CURLOPT_USERAGENT, h->o.user_agent));
-	set(curl_easy_setopt(e, CURLOPT_HTTPHEADER, a->headers));
+	set(a, curl_easy_setopt(e, CURLOPT_URL, req->url));
+	set(a, curl_easy_setopt(e, CURLOPT_PATH_AS_IS, 1L));
+	set(a, curl_easy_setopt(e, CURLOPT_USERAGENT, h->o.user_agent));
+	set(a, curl_easy_setopt(e, CURLOPT_HTTPHEADER, a->headers));
 	if (body) {
-		set(curl_easy_setopt(e, CURLOPT_UPLOAD, 1L));
-		set(curl_easy_setopt(e, CURLOPT_INFILESIZE_LARGE, (curl_off_t)req->body_size));
-		set(curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, (long)HTTP_BUFFER));
+		set(a, curl_easy_setopt(e, CURLOPT_UPLOAD, 1L));
+		set(a, curl_easy_setopt(e, CURLOPT_INFILESIZE_LARGE, (curl_off_t)req->body_size));
+		set(a, curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, (long)HTTP_BUFFER));
 	} else if (strcmp(req->method, "HEAD") == 0) {
-		set(curl_easy_setopt(e, CURLOPT_NOBODY, 1L));
+		set(a, curl_easy_setopt(e, CURLOPT_NOBODY, 1L));
 	}
-	set(curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, req->method));
-	set(curl_easy_setopt(e, CURLOPT_READFUNCTION, on_read));
-	set(curl_easy_setopt(e, CURLOPT_READDATA, a));
-	set(curl_easy_setopt(e, CURLOPT_SEEKFUNCTION, on_seek));
-	set(curl_easy_setopt(e, CURLOPT_SEEKDATA, a));
-	set(curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header));
-	set(curl_easy_setopt(e, CURLOPT_HEADERDATA, a));
-	set(curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body));
-	set(curl_easy_setopt(e, CURLOPT_WRITEDATA, a));
-	set(curl_easy_setopt(e, CURLOPT_ERRORBUFFER, a->detail));
-	set(curl_easy_setopt(e, CURLOPT_PRIVATE, a));
+	set(a, curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, req->method));
+	set(a, curl_easy_setopt(e, CURLOPT_READFUNCTION, on_read));
+	set(a, curl_easy_setopt(e, CURLOPT_READDATA, a));
+	set(a, curl_easy_setopt(e, CURLOPT_SEEKFUNCTION, on_seek));
+	set(a, curl_easy_setopt(e, CURLOPT_SEEKDATA, a));
+	set(a, curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header));
+	set(a, curl_easy_setopt(e, CURLOPT_HEADERDATA, a));
+	set(a, curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body));
+	set(a, curl_easy_setopt(e, CURLOPT_WRITEDATA, a));
+	set(a, curl_easy_setopt(e, CURLOPT_ERRORBUFFER, a->detail));
+	set(a, curl_easy_setopt(e, CURLOPT_PRIVATE, a));
 }
 
 static void add_header(struct http_active *a, const char *line)
@@ -280,12 +271,19 @@ static void add_header(struct http_active *a, const char *line)
 	a->headers = l;
 }
 
-void http_curl_start(struct http_active *a)
+/* A handle for each transfer: one that is used again keeps buffers where its name was not found, or where it
+ * was taken from a connection that others use, and refuses to be told their size then (libcurl 7.88). A new
+ * one costs a microsecond more. What is worth keeping is elsewhere: connections with the multi handle, TLS
+ * sessions with the share. */
+const char *http_curl_start(struct http_active *a)
 {
 	struct http *h = a->h;
 	const struct http_request *req = &a->t->req;
+	CURLMcode added;
 
-	a->easy = take_easy(h);
+	a->easy = curl_easy_init();
+	if (a->easy == NULL)
+		x_abort("out of memory: a handle of libcurl");
 	/* curl would wait a second for "100 Continue" from servers that do not know it. */
 	add_header(a, "Expect:");
 	add_header(a, "Accept:");
@@ -293,23 +291,16 @@ void http_curl_start(struct http_active *a)
 		add_header(a, *line);
 	set_connection(h, a);
 	set_request(h, a);
-	if (curl_multi_add_handle(h->multi, a->easy) != CURLM_OK)
-		x_abort("libcurl refuses a transfer");
+	if (a->refusal != CURLE_OK)
+		return curl_easy_strerror((CURLcode)a->refusal);
+	added = curl_multi_add_handle(h->multi, a->easy);
+	return added == CURLM_OK ? NULL : curl_multi_strerror(added);
 }
 
 void http_curl_stop(struct http_active *a)
 {
-	struct http *h = a->h;
-
-	(void)curl_multi_remove_handle(h->multi, a->easy);
-	if (h->o.http2) {
-		/* Taken from a connection that others use, it keeps its buffer, and refuses to be told
-		 * another size (libcurl 7.88). */
-		curl_easy_cleanup(a->easy);
-	} else {
-		curl_easy_reset(a->easy);
-		h->idle[h->idle_n++] = a->easy;
-	}
+	(void)curl_multi_remove_handle(a->h->multi, a->easy);
+	curl_easy_cleanup(a->easy);
 	curl_slist_free_all(a->headers);
 }
 
@@ -344,14 +335,15 @@ void http_curl_run(struct http *h)
 {
 	struct http_active *a;
 	struct CURLMsg *m;
-	CURLcode code;
+	CURLcode code, known;
 	int n;
 
 	if (curl_multi_perform(h->multi, &n) != CURLM_OK)
 		x_abort("libcurl's multi interface is broken");
 	while ((m = curl_multi_info_read(h->multi, &n)) != NULL) {
 		code = m->data.result;
-		set(curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&a));
+		known = curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&a);
+		assert(known == CURLE_OK); /* http_curl_start has set it */
 		if (code != CURLE_OK)
 			http_ended(a, failure_of(a, code),
 				   a->detail[0] != '\0' ? a->detail : curl_easy_strerror(code));
@@ -395,8 +387,6 @@ void http_curl_init(struct http *h)
 
 void http_curl_destroy(struct http *h)
 {
-	while (h->idle_n > 0)
-		curl_easy_cleanup(h->idle[--h->idle_n]);
 	(void)curl_multi_cleanup(h->multi);
 	(void)curl_share_cleanup(h->share);
 }

@@ -29,6 +29,7 @@ struct http_active {
 	uint64_t body_off;
 	bool refused;  /* by a callback of the caller's; t->err is set */
 	bool informal; /* the headers that come belong to a 1xx answer */
+	int refusal;   /* CURLcode: an option that curl does not take */
 	bool headed;   /* all headers have come: curl takes a head that is cut off for a whole one */
 	char detail[256 /* CURL_ERROR_SIZE */];
 };
@@ -51,9 +52,8 @@ struct http {
 
 	/* The thread's own. */
 	struct http_active *active;
-	unsigned active_n, idle_n, sockets_n;
+	unsigned active_n, sockets_n;
 	int sockets[64]; /* that are open; those beyond are only not acknowledged at once */
-	void *idle[];    /* CURL */
 };
 
 /* Curl's part of an http, and its end. */
@@ -62,8 +62,9 @@ void http_curl_destroy(struct http *h);
 /* From any thread: http_curl_poll returns, now or the next time. */
 void http_curl_wake(struct http *h);
 
-/* Gives `a`, whose h, t and times are set, to curl. */
-void http_curl_start(struct http_active *a);
+/* Gives `a`, whose h, t and times are set, to curl. NULL, or why curl does not take it: then it has only to
+ * be stopped. */
+const char *http_curl_start(struct http_active *a);
 /* Takes it back, under way or not. */
 void http_curl_stop(struct http_active *a);
 /* Moves what can be moved, and calls http_ended for what has come to its end. */

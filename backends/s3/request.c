@@ -224,7 +224,7 @@ static bool may_retry(struct request *r, enum retry_verdict v)
 {
 	struct request_env *s = r->env;
 
-	if ((v != RETRY_SOON && v != RETRY_THROTTLED) || r->attempts >= s->o->max_attempts)
+	if ((v != RETRY_SOON && v != RETRY_THROTTLED) || r->once_ns > 0 || r->attempts >= s->o->max_attempts)
 		return false;
 	LOCK_SCOPE(&s->lock);
 	return retry_budget_take(&s->budget, v);
@@ -298,7 +298,7 @@ static int take_creds(struct request *r)
 	if (result <= 0)
 		return result;
 	if (r->creds_until_ns == 0)
-		r->creds_until_ns = clock_mono_ns() + CREDS_WAIT;
+		r->creds_until_ns = clock_mono_ns() + (r->once_ns > 0 ? r->once_ns : CREDS_WAIT);
 	if (clock_mono_ns() >= r->creds_until_ns)
 		return -1;
 	try_again_in(r, CREDS_LOOK);
@@ -324,6 +324,11 @@ static void fill_transfer(struct request *r)
 		.stall_ns = patient ? 0 : o->stall_timeout,
 		.total_ns = o->request_timeout,
 	};
+	if (r->once_ns > 0) {
+		r->t.req.urgent = true;
+		r->t.req.first_byte_ns = r->once_ns / 2;
+		r->t.req.total_ns = r->once_ns;
+	}
 	r->t.done = on_answer;
 }
 

@@ -111,6 +111,10 @@ struct request {
 	/* Once, on the transfer thread; the request may be freed. */
 	void (*done)(struct request *r);
 
+	/* Not 0: one attempt, and another one of what request_repair() puts right, ahead of what waits for
+	 * its turn. It has this limit, and half of it for the first byte, instead of the options'. */
+	int64_t once_ns;
+
 	/* Set with `err` before the start: it fails at once, in the way of all failures. */
 	bool failed;
 

@@ -262,7 +262,7 @@ static const struct backend_ops s3_ops = {
 	.behind = &s3_behind_ops,
 };
 
-static const struct behind_ops source_behind_ops = { .look = s3_look };
+static const struct behind_ops source_behind_ops = { .look = s3_look, .probe = s3_answers };
 
 /* The slots of a stage are missing: none is ever made. */
 static const struct backend_ops source_ops = {

@@ -97,6 +97,7 @@ int s3_stage_scan(struct backend *b, backend_stage_visit *visit, void *arg, stru
 /* What content/behind.h wants; notes.c has the notes. */
 extern const struct behind_ops s3_behind_ops;
 int s3_look(struct backend *b, const struct digest *d, struct blob_stat *ret_st, struct stow_err *err);
+int s3_answers(struct backend *b, struct stow_err *err);
 int s3_note_put(struct backend *b, const char *name, const void *data, size_t n, unsigned flags,
 		struct stow_err *err);
 int s3_note_get(struct backend *b, const char *name, struct buf *to, struct stow_err *err);

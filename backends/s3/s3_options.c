@@ -18,7 +18,8 @@ int s3_options_region(const struct s3_options *o, char **ret_region, struct stow
 		*ret_region = x_strdup(o->region);
 		return 0;
 	}
-	if (aws_profile_read(o->credentials.environment, o->credentials.profile, &profile, err) < 0)
+	if (aws_profile_read(o->credentials.environment, o->credentials.profile, &profile, err) < 0 &&
+	    !(o->files_may_come && *o->endpoint))
 		return stow_wrap(err, "looking for the region");
 	region = aws_profile_get(&profile, "region");
 	if (region && !s3_region_ok(region))

@@ -58,6 +58,10 @@ struct s3_options {
 
 	struct s3_credential_options credentials;
 
+	/* Files of credentials, a named profile and ca_file need not be there yet, or be right: until they
+	 * are, requests fail, and not the start. Of a profile that comes late, the region does not count. */
+	bool files_may_come;
+
 	const char *ca_file;    /* PEM, instead of the system's; "": the system's */
 	const char *proxy;      /* a URL; "direct": none; "": as https_proxy and no_proxy say */
 	const char *user_agent; /* added to our own */

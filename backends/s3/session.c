@@ -30,6 +30,7 @@ int s3_session_new(const struct s3_options *o, struct s3_session **ret_s, struct
 	struct http_options ho = {
 		.max_transfers = o->connections,
 		.ca_file = or_null(o->ca_file),
+		.ca_may_come = o->files_may_come,
 		/* Not unless it is wanted: S3 itself has HTTP/1.1 alone, and a connection for each transfer
 		 * has a window of its own. With HTTP/2, 4 uploads at once to a server of Go's took 1.3 times
 		 * as long and more; 4 downloads the same. */

@@ -124,6 +124,19 @@ static uint64_t version_of(const struct stat *sb)
 	return blob_version(tag, sizeof(tag));
 }
 
+/* By a name that is new, so that the cache of a filesystem on the network does not know it. */
+static int source_probe(struct backend *b, struct stow_err *err)
+{
+	struct source *s = source_from(b);
+	char name[NAME_MAX_LEN];
+	struct stat sb;
+
+	snprintf(name, sizeof(name), "%s/probe-%llx", top_of(s), (unsigned long long)clock_wall_ns());
+	if (fstatat(s->fd, name, &sb, 0) == 0 || errno == ENOENT || errno == ENOTDIR)
+		return 0;
+	return stow_fail_errno(err, errno, "stat %s/%s", s->path, name);
+}
+
 static int source_open(struct backend *b, const struct digest *d, unsigned flags, struct blob **ret_blob,
 		       struct stow_err *err)
 {
@@ -265,7 +278,7 @@ static void source_free(struct backend *b)
 	FREE_OBJ(s);
 }
 
-static const struct behind_ops source_behind = { .look = source_stat };
+static const struct behind_ops source_behind = { .look = source_stat, .probe = source_probe };
 
 /* The slots of a stage are missing: none is ever made. */
 static const struct backend_ops source_ops = {

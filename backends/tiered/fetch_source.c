@@ -7,6 +7,8 @@ int fetch_from_behind(struct fetches *fs, struct held *source, void *to, size_t 
 	struct tier *t = &fs->o.tiers->v[source->at];
 	size_t got = 0;
 
+	if (flags == 0)
+		tier_ask(t);
 	if (blob_pread(source->blob, to, n, off, flags | BACKEND_READ_SAME, &got, err) < 0) {
 		if (flags == 0)
 			tier_report(t, err);
@@ -51,6 +53,7 @@ static struct held *open_at(const struct fetch *f, size_t at, struct stow_err *e
 		(void)stow_fail(err, STOW_UNAVAILABLE, "%s cannot be reached", t->name);
 		return NULL;
 	}
+	tier_ask(t);
 	if (backend_open(t->backend, &f->digest, 0, &blob, err) < 0) {
 		tier_report(t, err);
 		(void)stow_wrap(err, "%s", t->name);

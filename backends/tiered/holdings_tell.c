@@ -62,7 +62,7 @@ static const struct behind_ops *behind(const struct holdings *h)
 	return h->options.tier->backend->ops->behind;
 }
 
-/* Passes on what an exchange gave, and reports it. */
+/* Passes on what an exchange gave that tier_ask() has begun, and reports it. */
 static int reported(struct holdings *h, int rc, const struct stow_err *err)
 {
 	tier_report(h->options.tier, rc < 0 ? err : NULL);
@@ -71,12 +71,14 @@ static int reported(struct holdings *h, int rc, const struct stow_err *err)
 
 int holdings_get_note(struct holdings *h, const char *name, struct buf *to, struct stow_err *err)
 {
+	tier_ask(h->options.tier);
 	return reported(h, behind(h)->note_get(h->options.tier->backend, name, to, err), err);
 }
 
 int holdings_scan_notes(struct holdings *h, const char *prefix, note_visit *visit, void *arg,
 			struct stow_err *err)
 {
+	tier_ask(h->options.tier);
 	return reported(h, behind(h)->note_scan(h->options.tier->backend, prefix, visit, arg, err), err);
 }
 

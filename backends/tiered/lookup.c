@@ -219,6 +219,7 @@ static struct look look_everywhere(struct lookup *l, struct answer *a, const str
 		a->late = false;
 		lock_release(&l->lock);
 		look.at = i;
+		tier_ask(t);
 		if (t->backend->ops->behind->look(t->backend, d, &look.st, &err) == 0) {
 			tier_report(t, NULL);
 			look.found = true;

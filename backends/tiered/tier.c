@@ -9,7 +9,7 @@
 
 #include <stdio.h>
 
-/* Between two probes: the first wait, and the longest. */
+/* Between two probes of a storage that is away: the first wait, and the longest. */
 static const int64_t PROBE_MIN_NS = 5 * NSEC_PER_SEC;
 static const int64_t PROBE_MAX_NS = 60 * NSEC_PER_SEC;
 
@@ -18,12 +18,15 @@ struct circuit {
 	struct lock lock; /* for what is not atomic */
 	pthread_cond_t change;
 	atomic_bool open;
+	atomic_bool answered;           /* somebody has had an answer, since it is not open */
 	atomic_uint failures;           /* in a row */
+	atomic_int_fast64_t asked_ns;   /* monotonic: since when somebody waits; 0 after an answer */
 	atomic_int_fast64_t trusted_ns; /* monotonic: until then it is stuck */
 	int64_t since_ns;               /* wall clock */
 	struct stow_err why;
-	int64_t probe_ns; /* monotonic: when the next probe is */
+	int64_t probe_ns; /* monotonic: when the next probe is, whoever waits; INT64_MAX: none is */
 	int64_t wait_ns;  /* before the one after it */
+	int64_t patience_ns;
 	bool stopping;
 	bool started;
 	pthread_t thread;
@@ -47,7 +50,7 @@ void tiers_init(struct tiers *t, struct backend *const *behind, const char *cons
 		bool writable)
 {
 	assert(n >= 1 && n <= FLEET_BEHIND_MAX);
-	*t = (struct tiers){ .n = n, .writable = writable };
+	*t = (struct tiers){ .n = n, .writable = writable, .patience_ns = TIER_PATIENCE_NS };
 	for (size_t i = 0; i < n; i++) {
 		assert(behind[i]->ops->behind != NULL);
 		t->v[i].backend = behind[i];
@@ -111,35 +114,61 @@ bool tier_trusted(const struct tier *t)
 	return tier_usable(t) && clock_mono_ns() >= atomic_load(&t->circuit->trusted_ns);
 }
 
-/* Whether that was the failure that opens it. */
-static bool count_failure(struct circuit *c, const struct stow_err *err)
+/* Whether it was closed before. */
+static bool open_locked(struct circuit *c, const struct stow_err *err)
 {
-	LOCK_SCOPE(&c->lock);
-
-	if (atomic_load(&c->open) || c->stopping || atomic_fetch_add(&c->failures, 1) + 1 < TIER_FAILURES)
+	LOCK_ASSERT(&c->lock);
+	if (atomic_load(&c->open) || c->stopping)
 		return false;
 	c->why = *err;
 	c->since_ns = clock_wall_ns();
 	c->wait_ns = PROBE_MIN_NS;
 	c->probe_ns = clock_mono_ns() + c->wait_ns;
+	atomic_store(&c->answered, false);
 	atomic_store(&c->open, true);
 	pthread_cond_broadcast(&c->change);
 	return true;
+}
+
+static void log_away(const struct tier *t, const struct stow_err *err)
+{
+	log_warn("storage is away: nothing is asked of it until it is back", LOG_S("storage", t->name),
+		 LOG_S("reason", stow_code_name(err->code)), LOG_S("error", err->msg));
+}
+
+static bool count_failure(struct circuit *c, const struct stow_err *err)
+{
+	LOCK_SCOPE(&c->lock);
+
+	return !atomic_load(&c->open) && atomic_fetch_add(&c->failures, 1) + 1 >= TIER_FAILURES &&
+	       open_locked(c, err);
+}
+
+void tier_ask(struct tier *t)
+{
+	int_fast64_t nobody = 0;
+
+	if (atomic_load(&t->circuit->asked_ns) == 0)
+		(void)atomic_compare_exchange_strong(&t->circuit->asked_ns, &nobody, clock_mono_ns());
 }
 
 void tier_report(struct tier *t, const struct stow_err *err)
 {
 	struct circuit *c = t->circuit;
 
-	if (err == NULL || !counts(err)) {
-		/* What was asked before it opened proves nothing. */
-		if (atomic_load(&c->failures) > 0 && !atomic_load(&c->open))
-			atomic_store(&c->failures, 0);
-	} else if (count_failure(c, err)) {
-		log_warn("storage is away: nothing is asked of it until it is back",
-			 LOG_S("storage", t->name), LOG_S("reason", stow_code_name(err->code)),
-			 LOG_S("error", err->msg));
+	if (err != NULL && err->code == STOW_CANCELLED)
+		return;
+	if (err != NULL && counts(err)) {
+		if (count_failure(c, err))
+			log_away(t, err);
+		return;
 	}
+	if (atomic_load(&c->open)) /* what was asked before it opened proves nothing */
+		return;
+	atomic_store(&c->asked_ns, 0);
+	atomic_store(&c->answered, true);
+	if (atomic_load(&c->failures) > 0)
+		atomic_store(&c->failures, 0);
 }
 
 void tier_status(const struct tier *t, struct fleet_behind *ret_st)
@@ -147,7 +176,8 @@ void tier_status(const struct tier *t, struct fleet_behind *ret_st)
 	struct circuit *c = t->circuit;
 	LOCK_SCOPE(&c->lock);
 
-	*ret_st = (struct fleet_behind){ .away = atomic_load(&c->open) };
+	*ret_st = (struct fleet_behind){ .away = atomic_load(&c->open),
+					 .answered = atomic_load(&c->answered) };
 	(void)snprintf(ret_st->name, sizeof(ret_st->name), "%s", t->name);
 	if (ret_st->away) {
 		ret_st->since_ns = c->since_ns;
@@ -157,60 +187,75 @@ void tier_status(const struct tier *t, struct fleet_behind *ret_st)
 
 /* --- the probe --- */
 
-/* The digest of nothing that anybody has; another one each time, so that no cache on the way answers. */
-static struct digest improbable(void)
+/* Whether it was open. */
+static bool close_circuit(struct circuit *c, int64_t *ret_since_ns)
 {
-	struct digest d = { .alg = DIGEST_SHA256, .len = (uint8_t)digest_alg_len(DIGEST_SHA256) };
-	int64_t now = clock_wall_ns();
+	LOCK_SCOPE(&c->lock);
+	bool was = atomic_load(&c->open);
 
-	memcpy(d.b, &now, sizeof(now));
-	return d;
+	*ret_since_ns = c->since_ns;
+	c->probe_ns = INT64_MAX;
+	if (was)
+		atomic_store(&c->failures, 0);
+	atomic_store(&c->asked_ns, 0);
+	atomic_store(&c->open, false);
+	atomic_store(&c->answered, true);
+	return was;
 }
 
-static void close_circuit(struct circuit *c)
+/* Whether that has opened it. */
+static bool stay_away(struct circuit *c, const struct stow_err *err)
 {
+	LOCK_SCOPE(&c->lock);
+
+	if (open_locked(c, err))
+		return true;
+	c->why = *err; /* of the moment: what a person sees is what is wrong now */
+	c->wait_ns = 2 * c->wait_ns < PROBE_MAX_NS ? 2 * c->wait_ns : PROBE_MAX_NS;
+	c->probe_ns = clock_mono_ns() + c->wait_ns;
+	return false;
+}
+
+static void probe(struct circuit *c)
+{
+	struct backend *b = c->tier->backend;
+	struct stow_err err;
 	int64_t since_ns;
 
-	lock_take(&c->lock);
-	since_ns = c->since_ns;
-	atomic_store(&c->failures, 0);
-	atomic_store(&c->open, false);
-	lock_release(&c->lock);
+	if (b->ops->behind->probe(b, &err) < 0 && counts(&err)) {
+		if (stay_away(c, &err))
+			log_away(c->tier, &err);
+		return;
+	}
+	if (!close_circuit(c, &since_ns))
+		return;
 	log_info("storage is back", LOG_S("storage", c->tier->name),
 		 LOG_I("away_seconds", (clock_wall_ns() - since_ns) / NSEC_PER_SEC));
 	if (c->on_return)
 		c->on_return(c->arg);
 }
 
-/* By stat, whose NOT_FOUND is sure: a look takes a bucket that is gone for one that has no such blob. */
-static void probe(struct circuit *c)
+/* Whether somebody has waited for too long. */
+static bool is_silent(const struct circuit *c, int64_t now)
 {
-	struct digest d = improbable();
-	struct blob_stat st;
-	struct stow_err err;
+	int64_t asked_ns = atomic_load(&c->asked_ns);
 
-	if (backend_stat(c->tier->backend, &d, &st, &err) == 0 || !counts(&err)) {
-		close_circuit(c);
-		return;
-	}
-	LOCK_SCOPE(&c->lock);
-	c->why = err; /* of the moment: what a person sees is what is wrong now */
-	c->wait_ns = 2 * c->wait_ns < PROBE_MAX_NS ? 2 * c->wait_ns : PROBE_MAX_NS;
-	c->probe_ns = clock_mono_ns() + c->wait_ns;
+	return !atomic_load(&c->open) && asked_ns != 0 && now - asked_ns >= c->patience_ns;
 }
 
-/* Waits until there is a probe to be made; false: the end. */
+/* Waits until there is a probe to be made; false: the end. Who asks wakes nobody: it is looked for that from
+ * time to time. */
 static bool wait_for_probe(struct circuit *c)
 {
 	LOCK_SCOPE(&c->lock);
 
-	while (!c->stopping && (!atomic_load(&c->open) || clock_mono_ns() < c->probe_ns)) {
-		if (atomic_load(&c->open))
-			(void)lock_wait_until(&c->lock, &c->change, c->probe_ns);
-		else
-			lock_wait(&c->lock, &c->change);
+	for (;;) {
+		int64_t now = clock_mono_ns(), look_ns = now + c->patience_ns;
+
+		if (c->stopping || now >= c->probe_ns || is_silent(c, now))
+			return !c->stopping;
+		(void)lock_wait_until(&c->lock, &c->change, look_ns < c->probe_ns ? look_ns : c->probe_ns);
 	}
-	return !c->stopping;
 }
 
 static void *probe_loop(void *arg)
@@ -227,6 +272,8 @@ void tier_probe(struct tier *t)
 	struct circuit *c = t->circuit;
 	LOCK_SCOPE(&c->lock);
 
+	if (!atomic_load(&c->open))
+		return;
 	c->probe_ns = 0;
 	pthread_cond_broadcast(&c->change);
 }
@@ -237,6 +284,7 @@ void tiers_start(struct tiers *t)
 		struct circuit *c = t->v[i].circuit;
 
 		assert(!c->started);
+		c->patience_ns = t->patience_ns;
 		thread_start(&c->thread, "probe", probe_loop, c);
 		c->started = true;
 	}

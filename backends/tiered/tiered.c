@@ -262,6 +262,7 @@ static int remove_behind(struct tiered *t, const struct digest *d, struct stow_e
 		return stow_fail(err, STOW_UNAVAILABLE, "%s cannot be reached now", tier->name);
 	if (!queue_settle(t->queue, d, until_ns))
 		return stow_fail(err, STOW_UNAVAILABLE, "%s: its upload has not ended yet", tier->name);
+	tier_ask(tier);
 	result = tier->backend->ops->behind->drop(tier->backend, d, until_ns, err);
 	tier_report(tier, result < 0 && err->code != STOW_NOT_FOUND ? err : NULL);
 	lookup_forget(t->lookup, d);

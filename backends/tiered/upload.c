@@ -56,6 +56,7 @@ int queue_look_behind(struct queue *q, const struct digest *d, uint64_t size, si
 			stow_fail(&trouble, STOW_UNAVAILABLE, "%s: cannot be asked now", t->v[i].name);
 			continue;
 		}
+		tier_ask(&t->v[i]);
 		if (backend_stat(t->v[i].backend, d, &st, err) == 0) {
 			tier_report(&t->v[i], NULL);
 			if (st.size != size)
@@ -114,6 +115,7 @@ static bool is_missing(struct queue *q, const struct digest *d, uint64_t size, u
 		*ret_flags = SENDING_REPLACE;
 		return true;
 	}
+	tier_ask(tier);
 	if (q->behind->ops->behind->look(q->behind, d, &st, err) < 0) {
 		tier_report(tier, err);
 		*ret_end = END_AWAY;

@@ -64,7 +64,7 @@ type fleetStatus struct {
 	UploadError                                     string `json:"upload_error"`
 	Behind                                          []struct {
 		Name, Error string
-		Reachable   bool
+		Reachable   *bool // nil: nothing has answered yet
 	}
 }
 
@@ -81,7 +81,7 @@ func (d *daemon) reachable(t *testing.T, want bool) {
 	t.Helper()
 	eventually(t, 75*time.Second, fmt.Sprint("the bucket is reachable: ", want), func() (bool, string) {
 		s := d.status(t)
-		return len(s.Behind) == 1 && s.Behind[0].Reachable == want, fmt.Sprint(s)
+		return len(s.Behind) == 1 && s.Behind[0].Reachable != nil && *s.Behind[0].Reachable == want, fmt.Sprint(s)
 	})
 }
 
@@ -108,10 +108,10 @@ func (b *bucket) has(t *testing.T) map[digest.Digest]bool {
 	return out
 }
 
-// asked counts the requests for blobs, of one operation.
+// asked counts the requests for blobs, of one operation, without those of the probe.
 func (b *bucket) asked(op string) (n int) {
 	for _, e := range b.requests(op) {
-		if strings.HasPrefix(e.Key, bucketPrefix+"/blobs/") {
+		if strings.HasPrefix(e.Key, bucketPrefix+"/blobs/") && !strings.HasPrefix(e.Key, bucketPrefix+"/blobs/probe-") {
 			n++
 		}
 	}

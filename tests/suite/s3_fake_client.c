@@ -105,6 +105,14 @@ int s3_get(struct s3_client *c, const char *key, const char *etag, uint64_t off,
 	return get(c, key, etag != NULL ? etag : "", off, n, to, err);
 }
 
+int s3_ask(struct s3_client *c, const char *key, int64_t limit_ns, struct stow_err *err)
+{
+	uint8_t byte;
+
+	assert(limit_ns > 0);
+	return get(c, key, "", 0, 1, &byte, err) < 0 && err->code != STOW_NOT_FOUND ? -1 : 0;
+}
+
 /* All bytes of a body, read in pieces as a connection would. */
 static int drain(const struct s3_body *body, uint8_t **ret_p, struct stow_err *err)
 {

@@ -36,6 +36,18 @@ static void a_blob_tells_when_it_was_made(struct backend *b)
 	assert_true(llabs(st.modified_ns - clock_wall_ns()) < 300 * NSEC_PER_SEC);
 }
 
+static void a_probe_is_answered(struct backend *b)
+{
+	struct digest d = blob_digest(DIGEST_SHA256, 1000, 1);
+	struct stow_err err;
+
+	expect_ok(b->ops->behind->probe(b, &err), &err);
+	assert_int_equal(count_blobs(b), 0);
+	put_blob(b, &d, 1000, 1);
+	expect_ok(b->ops->behind->probe(b, &err), &err);
+	assert_int_equal(count_blobs(b), 1);
+}
+
 /* --- sending --- */
 
 /* `n` bytes of fill(seed) become the blob `d`, with no hint and all at once. */
@@ -274,6 +286,7 @@ static void a_drop_has_its_time(struct backend *b)
 	}
 const struct suite_case suite_behind[] = {
 	CASE(look_tells_what_is_there),
+	CASE(a_probe_is_answered),
 	CASE(a_blob_tells_when_it_was_made),
 	CASE(a_drop_has_its_time),
 	CASE(sent_bytes_are_a_blob_at_the_end),

@@ -146,6 +146,8 @@ static int call_behind(enum fault_op op, struct stow_err *err)
 		return ops->look(env.b, &env.d, &st, err);
 	case FAULT_DROP:
 		return ops->drop(env.b, &env.d, INT64_MAX, err);
+	case FAULT_PROBE:
+		return ops->probe(env.b, err);
 	case FAULT_SEND_OPEN:
 		return call_send_open(err);
 	case FAULT_SEND_REWIND:
@@ -213,6 +215,7 @@ static int call(enum fault_op op, struct stow_err *err)
 		return call_space(err);
 	case FAULT_LOOK:
 	case FAULT_DROP:
+	case FAULT_PROBE:
 	case FAULT_SEND_OPEN:
 	case FAULT_SEND_REWIND:
 	case FAULT_SEND_MOVE:

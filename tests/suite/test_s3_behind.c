@@ -311,6 +311,35 @@ static void a_bucket_that_is_gone_is_said_so(void **state)
 	assert_int_equal(fake_count(FAKE_GET), 1);
 }
 
+static void reopen_as_source(enum s3_layout layout, const char *prefix)
+{
+	struct s3_options o = fake_options();
+	struct stow_err err;
+
+	backend_free(TAKE(env.b));
+	o.layout = layout;
+	o.prefix = prefix;
+	o.read_only = true;
+	expect_ok(s3_new(&o, NULL, &env.b, &err), &err);
+}
+
+/* Each asks for another key, whose name says what it is. */
+static void a_probe_says_what_is_wrong(void **state)
+{
+	struct stow_err err;
+
+	(void)state;
+	expect_ok(ops()->probe(env.b, &err), &err);
+	assert_int_equal(fake_count(FAKE_GET), 1);
+	assert_int_equal(fake_count(FAKE_HEAD), 0);
+	fake_fail(FAKE_GET, 1, 2, STOW_PERMISSION_DENIED);
+	expect_fail(ops()->probe(env.b, &err), &err, STOW_PERMISSION_DENIED);
+	expect_named(&err, "a/prefix/blobs/probe-");
+	reopen_as_source(S3_LAYOUT_REGISTRY, "root");
+	expect_fail(ops()->probe(env.b, &err), &err, STOW_PERMISSION_DENIED);
+	expect_named(&err, "root/docker/registry/v2/blobs/probe-");
+}
+
 static void a_server_without_conditions_says_so(void **state)
 {
 	struct stow_err err;
@@ -333,18 +362,6 @@ static int count(void *arg, const struct digest *d, const struct blob_stat *st, 
 	assert_true(st->modified_ns > 0);
 	++*(int *)arg;
 	return 0;
-}
-
-static void reopen_as_source(enum s3_layout layout, const char *prefix)
-{
-	struct s3_options o = fake_options();
-	struct stow_err err;
-
-	backend_free(TAKE(env.b));
-	o.layout = layout;
-	o.prefix = prefix;
-	o.read_only = true;
-	expect_ok(s3_new(&o, NULL, &env.b, &err), &err);
 }
 
 static void check_source(void)
@@ -427,6 +444,7 @@ int main(void)
 		ENV_CASE(a_sending_ends_when_the_backend_is_stopped),
 		ENV_CASE(a_note_that_changes_is_read_again),
 		ENV_CASE(a_bucket_that_is_gone_is_said_so),
+		ENV_CASE(a_probe_says_what_is_wrong),
 		ENV_CASE(a_server_without_conditions_says_so),
 		ENV_CASE(a_registry_is_a_source),
 		ENV_CASE(another_store_is_a_source),

@@ -125,8 +125,9 @@ void node_restart(struct fleet *f, int i)
 
 /* What asks the network. Records of sendings are on a node's own disk. */
 static const enum fault_op net_ops[] = {
-	FAULT_STAT,        FAULT_OPEN,     FAULT_PREAD,    FAULT_REMOVE,      FAULT_SCAN,      FAULT_LOOK,
-	FAULT_SEND_FINISH, FAULT_NOTE_PUT, FAULT_NOTE_GET, FAULT_NOTE_REMOVE, FAULT_NOTE_SCAN, FAULT_DROP,
+	FAULT_STAT,      FAULT_OPEN,        FAULT_PREAD,    FAULT_REMOVE,   FAULT_SCAN,
+	FAULT_LOOK,      FAULT_SEND_FINISH, FAULT_NOTE_PUT, FAULT_NOTE_GET, FAULT_NOTE_REMOVE,
+	FAULT_NOTE_SCAN, FAULT_DROP,        FAULT_PROBE,
 };
 
 void node_cut_off(struct node *n, enum stow_code code)

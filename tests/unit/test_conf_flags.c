@@ -279,6 +279,35 @@ static void config_check_answers(void **state)
 	assert_string_equal(err.text, "/nonexistent/c.toml: cannot be read: No such file or directory\n");
 }
 
+/* They may come: it is a note. */
+static void config_check_notes_missing_files(void **state)
+{
+	static const char text[] =
+		"[remote]\ntype = \"s3\"\n[remote.s3]\nendpoint = \"http://a\"\n"
+		"bucket = \"layers\"\naccess_key_file = \"/dev/null\"\n"
+		"secret_key_file = \"/nonexistent/secret\"\nca_file = \"/nonexistent/ca\"\n"
+		"[[source]]\ntype = \"s3\"\n[source.s3]\nendpoint = \"http://a\"\n"
+		"bucket = \"others\"\nca_file = \"/nonexistent/other\"\n";
+	char path[] = "/tmp/stowage-test-conf-XXXXXX", line[64];
+	struct capture out, err;
+	int fd = mkstemp(path);
+
+	(void)state;
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	(void)close(fd);
+	(void)snprintf(line, sizeof(line), "config check -c %s", path);
+	assert_int_equal(run_config(line, &out, &err), 0);
+	(void)unlink(path);
+	assert_non_null(strstr(out.text, "OK: /tmp/"));
+	assert_string_equal(
+		err.text,
+		"stowage config: note: remote.s3.secret_key_file: /nonexistent/secret: No such file or "
+		"directory\n"
+		"stowage config: note: remote.s3.ca_file: /nonexistent/ca: No such file or directory\n"
+		"stowage config: note: source[1].s3.ca_file: /nonexistent/other: No such file or "
+		"directory\n");
+}
+
 static void config_needs_one_action(void **state)
 {
 	struct capture out, err;
@@ -333,6 +362,7 @@ int main(void)
 		cmocka_unit_test(config_dump_takes_flags),
 		cmocka_unit_test(local_is_root_too),
 		cmocka_unit_test(config_check_answers),
+		cmocka_unit_test(config_check_notes_missing_files),
 		cmocka_unit_test(config_needs_one_action),
 		cmocka_unit_test(config_reports_a_failed_write),
 	};

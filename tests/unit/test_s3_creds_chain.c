@@ -148,6 +148,86 @@ static void files_that_fail(void **state)
 	expect_refusal("is empty");
 }
 
+/* Without what it waits for, `why` is why there are no keys; and then there are. */
+static void expect_late(const char *why, const char *name, const char *text, const char *access)
+{
+	CLEANUP(creds_freep) struct creds *c = NULL;
+	CLEANUP(creds_unrefp) const struct creds_snapshot *s = NULL;
+	int64_t until_ns = WAIT;
+	struct stow_err err;
+
+	options.files_may_come = true;
+	if (creds_new(&options, "", NULL, &c, &err) < 0)
+		fail_msg("%s", err.msg);
+	assert_int_equal(creds_get(c, &s, &err), -1);
+	assert_int_equal(err.code, STOW_FAILED_PRECONDITION);
+	if (!strstr(err.msg, why))
+		fail_msg("\"%s\" is not in: %s", why, err.msg);
+	creds_env_put(name, text);
+	while (creds_get(c, &s, &err) != 0 && clock_mono_ns() < until_ns)
+		(void)usleep(5000);
+	if (!s)
+		fail_msg("%s", err.msg);
+	assert_string_equal(s->access_key, access);
+}
+
+static void files_may_come_late(void **state)
+{
+	char access[128], secret[128];
+
+	(void)state;
+	creds_env_path("access", access, sizeof(access));
+	creds_env_path("secret", secret, sizeof(secret));
+	options.credentials.access_key_file = access;
+	options.credentials.secret_key_file = secret;
+	creds_env_put("access", "CA");
+	expect_late("/secret: No such file or directory", "secret", "CS", "CA");
+	creds_env_put("secret", "");
+	expect_late("/secret is empty", "secret", "CS", "CA");
+}
+
+static void profiles_may_come_late(void **state)
+{
+	char path[128];
+
+	(void)state;
+	options.credentials.profile = "a";
+	expect_late("there is no such profile", ".aws/credentials",
+		    "[a]\naws_access_key_id=A\naws_secret_access_key=S\n", "A");
+	creds_env_put(".aws/credentials", "[a]\naws_access_key_id=A\n");
+	expect_late("profile a in ", ".aws/credentials",
+		    "[a]\naws_access_key_id=B\naws_secret_access_key=S\n", "B");
+	creds_env_put(".aws/credentials", "[b]\n");
+	expect_late("the configuration names the profile a", ".aws/credentials",
+		    "[a]\ncredential_process=echo '{\"Version\":1,\"AccessKeyId\":\"P\","
+		    "\"SecretAccessKey\":\"S\"}'\n",
+		    "P");
+	creds_env_path("late", path, sizeof(path));
+	options.credentials.profile = "";
+	creds_env_set("AWS_PROFILE=v");
+	creds_env_set("AWS_SHARED_CREDENTIALS_FILE=%s", path);
+	options.credentials.environment = creds_env_variables();
+	expect_late("/late: No such file or directory", "late",
+		    "[v]\naws_access_key_id=V\naws_secret_access_key=S\n", "V");
+}
+
+/* What no file can put right is refused all the same. */
+static void not_all_can_come_late(void **state)
+{
+	(void)state;
+	options.files_may_come = true;
+	options.credentials.access_key = "C A";
+	options.credentials.secret_key = "CS";
+	expect_refusal("credentials from the configuration: ");
+	options.credentials.access_key = options.credentials.secret_key = "";
+	options.credentials.profile = "a";
+	creds_env_put(".aws/config", "[profile a]\nsso_session=x\n");
+	expect_refusal("which Stowage does not know");
+	options.credentials.profile = "";
+	creds_env_put(".aws/config", "");
+	expect_refusal("no credentials are configured");
+}
+
 static void containers(void **state)
 {
 	static const struct {
@@ -414,6 +494,9 @@ int main(void)
 		TEST(nothing_is_configured),
 		TEST(profiles_that_fail),
 		TEST(files_that_fail),
+		TEST(files_may_come_late),
+		TEST(profiles_may_come_late),
+		TEST(not_all_can_come_late),
 		TEST(containers),
 		TEST(addresses_of_sts),
 		TEST(explanations),

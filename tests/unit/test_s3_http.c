@@ -273,8 +273,55 @@ static void connecting_has_its_limit(void **state)
 		(void)close(full[i]);
 	(void)close(listener);
 	pair_expect_failure(&e, &req, STOW_UNAVAILABLE, "");
-	req = pair_get("http://no-such-host.invalid/");
-	pair_expect_failure(&e, &req, STOW_UNAVAILABLE, "no-such-host.invalid");
+	pair_end(&e);
+}
+
+/* Again and again, and in between one that is known: on the connection that was there before. */
+static void names_that_are_not_known_are_failures(void **state)
+{
+	static const char unknown[] = "http://no-such-host.invalid/";
+	CLEANUP(http_response_free) struct http_response r;
+	struct http_pair e;
+	struct stow_err err;
+
+	(void)state;
+	pair_start(&e, pair_echo, NULL, &pair_four);
+	http_response_init(&r);
+	for (int i = 0; i < 4; i++) {
+		struct http_request req = pair_get(unknown);
+
+		pair_expect_failure(&e, &req, STOW_UNAVAILABLE, "no-such-host.invalid");
+		req.method = "PUT";
+		req.body_size = 100000;
+		req.body_read = read_pattern;
+		pair_expect_failure(&e, &req, STOW_UNAVAILABLE, "no-such-host.invalid");
+		req.url = e.url;
+		pair_expect_line(&e, req, "PUT / HTTP/1.1", "100000");
+		req = pair_get(e.url);
+		assert_int_equal(http_perform(e.http, &req, &r, &err), 0);
+		assert_string_equal(http_header(&r, "x-connection"), "1");
+	}
+	pair_end(&e);
+}
+
+/* More than libcurl takes of any text. */
+static void what_libcurl_refuses_is_a_failure(void **state)
+{
+	enum { MUCH = 9000000 };
+	CLEANUP(freep) char *url = x_malloc(MUCH);
+	struct http_pair e;
+	struct http_request req;
+	int n;
+
+	(void)state;
+	pair_start(&e, pair_echo, NULL, &pair_four);
+	n = snprintf(url, MUCH, "%s/", e.url);
+	memset(url + n, 'a', MUCH - 1 - (size_t)n);
+	url[MUCH - 1] = '\0';
+	req = pair_get(url);
+	pair_expect_failure(&e, &req, STOW_INVALID_ARGUMENT, "libcurl does not take the request");
+	req = pair_get(e.url);
+	pair_expect_line(&e, req, "GET / HTTP/1.1", "0");
 	pair_end(&e);
 }
 
@@ -319,6 +366,8 @@ int main(void)
 		cmocka_unit_test(limits_end_what_takes_too_long),
 		cmocka_unit_test(sending_can_stall_too),
 		cmocka_unit_test(connecting_has_its_limit),
+		cmocka_unit_test(names_that_are_not_known_are_failures),
+		cmocka_unit_test(what_libcurl_refuses_is_a_failure),
 		cmocka_unit_test(early_answers_and_stale_connections_are_no_failures),
 	};
 

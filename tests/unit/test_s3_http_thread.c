@@ -59,6 +59,41 @@ static void transfers_at_once_are_capped(void **state)
 	(void)sem_destroy(&done);
 }
 
+/* All that there is room for hangs. */
+static void what_is_urgent_does_not_wait(void **state)
+{
+	enum { MANY = 10 };
+	CLEANUP(http_response_free) struct http_response r;
+	struct counted c[MANY];
+	struct http_pair e;
+	struct http_request req;
+	struct stow_err err;
+	char silent[128], path[128];
+	sem_t done;
+
+	(void)state;
+	(void)sem_init(&done, 0, 0);
+	pair_start(&e, pair_misbehave, NULL, &pair_four);
+	http_response_init(&r);
+	for (int i = 0; i < MANY; i++) {
+		c[i] = (struct counted){ { .req = pair_get_path(&e, silent, "/silent"), .done = post_done },
+					 &done };
+		c[i].t.req.total_ns = 0;
+		http_submit(e.http, &c[i].t);
+	}
+	req = pair_get_path(&e, path, "/urgent");
+	req.urgent = true;
+	assert_int_equal(http_perform(e.http, &req, &r, &err), 0);
+	assert_int_equal(r.status, 200);
+	for (int i = 0; i < MANY; i++)
+		http_cancel(e.http, &c[i].t);
+	wait_all(&done, MANY);
+	for (int i = 0; i < MANY; i++)
+		http_response_free(&c[i].t.resp);
+	pair_end(&e);
+	(void)sem_destroy(&done);
+}
+
 static void cancelled_transfers_end_wherever_they_are(void **state)
 {
 	enum { MANY = 10 };
@@ -315,6 +350,7 @@ static void tls_start(struct tls_pair *p, int old, bool trusted)
 	p->pair.server = http_env_new_tls(close_each, NULL, p->ctx);
 	if (trusted)
 		o.ca_file = p->pem;
+	o.ca_may_come = true;
 	assert_int_equal(http_new(&o, &p->pair.http, &(struct stow_err){ 0 }), 0);
 	(void)snprintf(p->pair.url, sizeof(p->pair.url), "https://%s", http_env_host(p->pair.server));
 }
@@ -344,6 +380,28 @@ static void authorities_of_ones_own_are_trusted(void **state)
 		assert_int_equal(http_env_resumed(p.pair.server), i);
 	}
 	assert_int_equal(http_env_connections(p.pair.server), 4);
+	tls_end(&p);
+}
+
+static void authorities_may_come_late(void **state)
+{
+	CLEANUP(http_response_free) struct http_response r;
+	char elsewhere[80];
+	struct tls_pair p;
+	struct http_request req;
+	struct stow_err err;
+
+	(void)state;
+	http_response_init(&r);
+	tls_start(&p, 0, true);
+	(void)snprintf(elsewhere, sizeof(elsewhere), "%s.late", p.pem);
+	assert_int_equal(rename(p.pem, elsewhere), 0);
+	req = pair_get(p.pair.url);
+	for (int i = 0; i < 2; i++)
+		pair_expect_failure(&p.pair, &req, STOW_FAILED_PRECONDITION, p.pem);
+	assert_int_equal(rename(elsewhere, p.pem), 0);
+	if (http_perform(p.pair.http, &req, &r, &err) < 0)
+		fail_msg("%s", err.msg);
 	tls_end(&p);
 }
 
@@ -382,6 +440,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(transfers_at_once_are_capped),
+		cmocka_unit_test(what_is_urgent_does_not_wait),
 		cmocka_unit_test(cancelled_transfers_end_wherever_they_are),
 		cmocka_unit_test(done_may_submit_again),
 		cmocka_unit_test(waiting_is_idle),
@@ -390,6 +449,7 @@ int main(void)
 		cmocka_unit_test(proxies_are_as_told),
 		cmocka_unit_test(unreadable_authorities_are_refused),
 		cmocka_unit_test(authorities_of_ones_own_are_trusted),
+		cmocka_unit_test(authorities_may_come_late),
 		cmocka_unit_test(strangers_are_not_trusted),
 		cmocka_unit_test(old_tls_is_refused),
 	};

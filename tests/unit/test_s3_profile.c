@@ -232,6 +232,20 @@ static void regions(void **state)
 	o.credentials.profile = "odd";
 	assert_int_equal(s3_options_region(&o, &region, &err), -1);
 	assert_non_null(strstr(err.msg, "has a region that is none"));
+
+	/* A file that is to come has none yet, and only an endpoint of one's own can do without. */
+	o.credentials.profile = "";
+	creds_env_set("AWS_CONFIG_FILE=/nonexistent/config");
+	o.credentials.environment = creds_env_variables();
+	assert_int_equal(s3_options_region(&o, &region, &err), -1);
+	assert_non_null(strstr(err.msg, "/nonexistent/config"));
+	o.files_may_come = true;
+	assert_int_equal(s3_options_region(&o, &region, &err), 0);
+	assert_string_equal(region, "us-east-1");
+	free(region);
+	o.endpoint = "";
+	assert_int_equal(s3_options_region(&o, &region, &err), -1);
+	assert_non_null(strstr(err.msg, "/nonexistent/config"));
 }
 
 static void headers(void **state)

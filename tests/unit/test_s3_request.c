@@ -114,6 +114,42 @@ static void lasting_trouble_ends_with_the_attempts(void **state)
 	s3_env_end(&e);
 }
 
+static int ask(struct s3_env *e, int64_t limit_ns, struct stow_err *err)
+{
+	*err = (struct stow_err){ 0 };
+	return s3_ask(e->client, "a/key", limit_ns, err);
+}
+
+static void who_asks_once_is_told_at_once(void **state)
+{
+	struct s3_env e;
+	struct stow_err err;
+
+	(void)state;
+	s3_env_init(&e);
+	e.o.first_byte_timeout = e.o.request_timeout = 0;
+	s3_env_start(&e);
+	SCRIPT(&e, { .status = "404 Not Found", .body = S3_ERROR("NoSuchKey") });
+	assert_int_equal(ask(&e, NSEC_PER_SEC, &err), 0);
+	assert_string_equal(s3_env_line(&e, 0), "GET /layers/a/key");
+	SCRIPT(&e, { .status = "404 Not Found", .body = S3_ERROR("NoSuchBucket") });
+	assert_int_equal(ask(&e, NSEC_PER_SEC, &err), -1);
+	s3_env_expect(&err, STOW_FAILED_PRECONDITION, "NoSuchBucket");
+	SCRIPT(&e, { .status = "503 Slow Down", .body = S3_ERROR("SlowDown") });
+	assert_int_equal(ask(&e, NSEC_PER_SEC, &err), -1);
+	s3_env_expect(&err, STOW_UNAVAILABLE, "SlowDown");
+	assert_int_equal(e.seen_n, 1);
+	SCRIPT(&e, { .status = "200 OK", .after = ENV_HANG, .cut = 1 });
+	assert_int_equal(ask(&e, 400 * NSEC_PER_MSEC, &err), -1);
+	s3_env_expect(&err, STOW_UNAVAILABLE, "no answer within 0.2 s");
+	assert_int_equal(e.seen_n, 1);
+	e.not_yet = 1000000;
+	assert_int_equal(ask(&e, 100 * NSEC_PER_MSEC, &err), -1);
+	s3_env_expect(&err, STOW_UNAVAILABLE, "");
+	assert_int_equal(e.seen_n, 1);
+	s3_env_end(&e);
+}
+
 static void refusals_are_final(void **state)
 {
 	static const struct {
@@ -440,6 +476,7 @@ int main(void)
 		cmocka_unit_test(requests_are_signed),
 		cmocka_unit_test(glitches_are_tried_again),
 		cmocka_unit_test(lasting_trouble_ends_with_the_attempts),
+		cmocka_unit_test(who_asks_once_is_told_at_once),
 		cmocka_unit_test(refusals_are_final),
 		cmocka_unit_test(another_object_is_final),
 		cmocka_unit_test(servers_say_when_to_come_back),
