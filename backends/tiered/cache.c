@@ -190,10 +190,10 @@ static bool sleep_until_due(struct cache *c, int64_t rest_ns)
 	LOCK_SCOPE(&c->lock);
 	while (!c->stopping && lock_wait_until(&c->lock, &c->poked, rest_ns))
 		;
+	c->resting = false;
 	while (!is_due_locked(c) && lock_wait_until(&c->lock, &c->poked, look_ns))
 		;
 	c->unlooked = 0;
-	c->resting = false;
 	return !c->stopping;
 }
 
