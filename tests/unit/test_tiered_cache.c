@@ -218,6 +218,7 @@ static void free_space_has_a_floor(void **state)
 	atomic_store(&env.plan.space_free, 20 * SIZE);
 	start(NONE, (struct tiered_share){ .percent = 18 });
 	wait_bytes(BLOBS * SIZE);
+	assert_int_equal(status().cache_room, 2 * SIZE);
 	room(2 * SIZE, &r);
 	assert_int_equal(status().evicted, 0);
 	cache_room_drop(&r);
@@ -237,6 +238,7 @@ static void room_is_made_where_it_can_be(void **state)
 	start((struct tiered_share){ .percent = 2 }, NONE);
 	wait_bytes(BLOBS * SIZE);
 	assert_int_equal(status().cache_limit, 20 * SIZE);
+	assert_int_equal(status().cache_room, 0);
 	room(5 * SIZE, &r);
 	assert_true(status().cache_bytes <= 15 * SIZE);
 	assert_true(status().evicted >= 5);
