@@ -560,7 +560,12 @@ int ingest_commit(struct ingest *in, const struct ingest_commit *c, struct diges
 	struct digest d;
 	int result;
 
-	end_begin(in);
+	CHECK_OBJ(in, INGEST_MAGIC);
+	/* What is left may be another machine's time: who wants the ref meanwhile is told to come again. */
+	if ((in->store->backend->far & BACKEND_FAR_COMMIT) != 0)
+		busy_begin(in);
+	else
+		end_begin(in);
 	result = commit_busy(in, c, &d, err);
 	if (result == 0) {
 		*ret_d = d;

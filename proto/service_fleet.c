@@ -45,16 +45,17 @@ static void unpin_work(struct rpc_call *c)
 	pin_with(c, store_unpin);
 }
 
+/* Both read manifests, from behind where they are not here, and wait for each other. */
 static void pin_start(struct rpc_call *c)
 {
 	if (blob_call_begin(c))
-		rpc_work(c, pin_work);
+		rpc_work_far(c, pin_work);
 }
 
 static void unpin_start(struct rpc_call *c)
 {
 	if (blob_call_begin(c))
-		rpc_work(c, unpin_work);
+		rpc_work_far(c, unpin_work);
 }
 
 const struct rpc_method method_pin = {
@@ -133,13 +134,13 @@ static void look_work(struct rpc_call *c)
 static void bring_start(struct rpc_call *c)
 {
 	if (blob_call_begin(c))
-		rpc_work(c, bring_work);
+		service_work(c, BACKEND_FAR_STAT, bring_work);
 }
 
 static void look_start(struct rpc_call *c)
 {
 	if (blob_call_begin(c))
-		rpc_work(c, look_work);
+		service_work(c, BACKEND_FAR_STAT, look_work);
 }
 
 const struct rpc_method method_bring = {

@@ -229,16 +229,25 @@ static void write_do(struct job *job)
 	write_job_free(j);
 }
 
-/* A COMMIT that may wait for another machine leaves the workers. The client waits for its answer, so nothing
- * comes to the strand meanwhile. */
+/* Whether it may wait for another machine: a COMMIT, and an opening that aborts the ref because the blob is
+ * there, since that one may be about to be committed. */
+static bool is_far(const struct write_job *j)
+{
+	const struct write_call *w = j->call;
+
+	return j->message && (store_far(service_of(&w->base)->store) & BACKEND_FAR_COMMIT) &&
+	       (j->request.action == WIRE_COMMIT || (!w->ingest && digest_is_set(&j->request.expected)));
+}
+
+/* What may wait so leaves the workers. The client waits for its answer, so nothing comes to the strand
+ * meanwhile. */
 static void write_run(struct job *job)
 {
 	struct write_job *j = CONTAINER_OF(job, struct write_job, job);
-	const struct service *s = service_of(&j->call->base);
 
-	if (j->message && j->request.action == WIRE_COMMIT && (store_far(s->store) & BACKEND_FAR_COMMIT)) {
+	if (is_far(j)) {
 		j->job.run = write_do;
-		pool_submit(s->far, &j->job);
+		pool_submit(service_of(&j->call->base)->far, &j->job);
 	} else {
 		write_do(job);
 	}

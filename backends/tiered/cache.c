@@ -21,7 +21,7 @@ static const int64_t REST_MAX_NS = 60 * NSEC_PER_SEC;
 struct limits {
 	uint64_t limit; /* 0: none */
 	uint64_t floor; /* 0: none */
-	uint64_t left;  /* on the disk */
+	uint64_t left;  /* on the disk; UINT64_MAX: not known */
 	uint64_t slack;
 };
 
@@ -34,11 +34,11 @@ static struct limits limits_now(const struct cache *c)
 {
 	struct backend *fast = c->o.fast;
 	uint64_t total = 0;
-	struct limits l = { 0 };
+	struct limits l = { .left = UINT64_MAX };
 	struct stow_err err;
 
-	if (fast->ops->space == NULL || fast->ops->space(fast, &l.left, &total, &err) < 0)
-		l.left = total = 0;
+	if (fast->ops->space != NULL)
+		(void)!fast->ops->space(fast, &l.left, &total, &err);
 	l.limit = share_of(&c->o.max_size, total);
 	l.floor = total > 0 ? share_of(&c->o.min_free, total) : 0;
 	l.slack = (l.limit > 0 ? l.limit : l.floor) / 100 * CACHE_SLACK_PERCENT;
@@ -190,10 +190,10 @@ static bool sleep_until_due(struct cache *c, int64_t rest_ns)
 	LOCK_SCOPE(&c->lock);
 	while (!c->stopping && lock_wait_until(&c->lock, &c->poked, rest_ns))
 		;
+	c->resting = false;
 	while (!is_due_locked(c) && lock_wait_until(&c->lock, &c->poked, look_ns))
 		;
 	c->unlooked = 0;
-	c->resting = false;
 	return !c->stopping;
 }
 
@@ -273,10 +273,16 @@ bool cache_squeeze(struct cache *c, uint64_t size)
 
 void cache_status(struct cache *c, struct fleet_status *st)
 {
+	struct limits l;
+
 	CHECK_OBJ(c, CACHE_MAGIC);
+	l = limits_now(c);
 	LOCK_SCOPE(&c->lock);
 	st->cache_bytes = counted_locked(c) - c->unwritten;
 	st->cache_limit = c->limit;
+	st->cache_room = excess(l.left, l.floor);
+	if (c->limit > 0 && excess(c->limit, st->cache_bytes) < st->cache_room)
+		st->cache_room = excess(c->limit, st->cache_bytes);
 	st->evicted = c->evicted;
 	st->evicted_bytes = c->evicted_bytes;
 }

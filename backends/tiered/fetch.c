@@ -514,19 +514,27 @@ static struct fetch *idle_locked(struct fetches *fs)
 	return f;
 }
 
+/* A kept stage that nobody is at: after a wait for one it might be a fetch's. NULL: there is none. */
+static const struct kept_stage *idle_kept_locked(const struct fetches *fs)
+{
+	const struct kept_stage *k = fs->kept;
+
+	while (k != NULL && k->busy)
+		k = k->next;
+	return k;
+}
+
 uint64_t fetches_drop_kept(struct fetches *fs, uint64_t goal)
 {
 	const struct stow_err err = { .code = STOW_CANCELLED, .msg = "there is no room for it any more" };
-	char name[STAGE_NAME_LEN + 1];
+	const struct kept_stage *k;
 	uint64_t gone = 0;
 	struct fetch *f;
 
 	CHECK_OBJ(fs, FETCHES_MAGIC);
 	LOCK_SCOPE(&fs->lock);
-	while (gone < goal && fs->kept != NULL) {
-		memcpy(name, fs->kept->name, sizeof(name));
-		gone += fetch_drop_locked(fs, name);
-	}
+	while (gone < goal && (k = idle_kept_locked(fs)) != NULL)
+		gone += fetch_drop_locked(fs, k->name);
 	while (gone < goal && (f = idle_locked(fs)) != NULL) {
 		gone += f->room.bytes;
 		fetch_end_locked(f, FETCH_FAILED, &err, false);

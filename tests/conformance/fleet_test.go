@@ -17,6 +17,7 @@ import (
 
 	api "github.com/containerd/containerd/api/services/content/v1"
 	digest "github.com/opencontainers/go-digest"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -380,12 +381,27 @@ func (d *daemon) coolDown(t *testing.T, dg digest.Digest) {
 	}
 }
 
-// More readers than there are workers wait for a bucket that gives them nothing: all that this node can do by itself
-// it does. They are served when the bucket is back, or told that it is not.
+// pinMany has so many clients ask for the same pin, and goes on without their answers. What has no bytes here is read for
+// that, since it may be a manifest.
+func (d *daemon) pinMany(t *testing.T, n int, dg digest.Digest) {
+	t.Helper()
+	conn := d.conn(t)
+	for i := 0; i < n; i++ {
+		stream, err := conn.NewStream(ctxFor(t), &grpc.StreamDesc{}, "/stowage.v1.Admin/Pin")
+		noErr(t, err)
+		noErr(t, stream.SendMsg(&api.InfoRequest{Digest: dg})) // it has the digest in the same field
+		noErr(t, stream.CloseSend())
+	}
+	_, err := api.NewContentClient(conn).Info(ctxFor(t), &api.InfoRequest{Digest: dg})
+	noErr(t, err) // it is answered when those before it have been taken up
+}
+
+// More readers than there are workers wait for a bucket that gives them nothing, and so do those who pin: all that this
+// node can do by itself it does. They are served when the bucket is back, or told that it is not.
 func TestFleetReadersOfASilentBucket(t *testing.T) {
-	const n, size = 64, 300 << 10
+	const n, size, workers = 64, 300 << 10, 16
 	b := newBucket(t)
-	one, two := b.node(t), b.node(t, "STOWAGE_REMOTE_PREFETCH=0", "STOWAGE_WORKERS_THREADS=16")
+	one, two := b.node(t), b.node(t, "STOWAGE_REMOTE_PREFETCH=0", fmt.Sprint("STOWAGE_WORKERS_THREADS=", workers))
 	c, other := two.client(t), one.client(t)
 	for i := 0; i < n; i++ {
 		mustPut(t, other, noise(int64(i), size))
@@ -423,6 +439,8 @@ func TestFleetReadersOfASilentBucket(t *testing.T) {
 		s := two.status(t)
 		return s.Fetching == n, fmt.Sprint(s)
 	})
+
+	two.pinMany(t, 2*workers, sum(noise(0, size)))
 
 	two.coolDown(t, sum(cold))
 	two.coolDown(t, sum(opened))

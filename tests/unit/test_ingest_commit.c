@@ -226,6 +226,45 @@ static void complete_is_synced_by_the_write(void **state UNUSED)
 	expect_ok(content_commit(in, &c, &err), &err);
 }
 
+/* --- a commit that waits for another machine --- */
+
+static void *commit_it(void *arg)
+{
+	struct ingest_commit commit = { 0 };
+	struct stow_err err;
+	struct digest d;
+
+	return ingest_commit(arg, &commit, &d, &err) < 0 && err.code == STOW_UNAVAILABLE ? arg : NULL;
+}
+
+/* Who wants its ref meanwhile is told to come again: he has a worker, which is not to wait so long. */
+static void a_ref_that_waits_for_another_machine_is_locked(void **state UNUSED)
+{
+	CLEANUP(content_free) struct content c = content_make(4000, 4, DIGEST_SHA256);
+	const struct ingest_spec spec = { .ref = "ref" };
+	struct ingest *in = ingest_of(&env, "ref"), *other;
+	struct stow_err err;
+	pthread_t thread;
+	void *failed;
+
+	env.store->backend->far = BACKEND_FAR_COMMIT;
+	write_ok(in, &c, 0, c.n);
+	atomic_store(&env.plan.hang, true);
+	env_fault(&env, FAULT_STAGE_PUBLISH, 1, STOW_UNAVAILABLE);
+	assert_int_equal(pthread_create(&thread, NULL, commit_it, in), 0);
+	while (atomic_load(&env.plan.after[FAULT_STAGE_PUBLISH]) > 0)
+		(void)usleep(1000);
+	expect_fail(ingest_open(env.store, &spec, &other, &err), &err, STOW_UNAVAILABLE);
+	expect_named(&err, "locked");
+	atomic_store(&env.plan.hang, false);
+	assert_int_equal(pthread_join(thread, &failed), 0);
+	assert_non_null(failed);
+	in = ingest_of(&env, "ref");
+	check_at(in, &c, c.n);
+	expect_ok(content_commit(in, &c, &err), &err);
+	check_content(&env, &c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -238,6 +277,7 @@ int main(void)
 		ENV_BOTH(checkpoints_by_bytes),
 		ENV_BOTH(checkpoints_by_time),
 		ENV_BOTH(complete_is_synced_by_the_write),
+		ENV_BOTH(a_ref_that_waits_for_another_machine_is_locked),
 	};
 
 	return cmocka_run_group_tests_name("ingest_commit", tests, NULL, NULL);

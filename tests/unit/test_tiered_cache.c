@@ -1,6 +1,6 @@
 /* What may stay here, and what goes first. */
 #include "backends/backends.h"
-#include "backends/tiered/cache.h"
+#include "backends/tiered/cache_internal.h"
 #include "content/base/clock.h"
 #include "content/base/mem.h"
 #include "content/meta.h"
@@ -218,6 +218,7 @@ static void free_space_has_a_floor(void **state)
 	atomic_store(&env.plan.space_free, 20 * SIZE);
 	start(NONE, (struct tiered_share){ .percent = 18 });
 	wait_bytes(BLOBS * SIZE);
+	assert_int_equal(status().cache_room, 2 * SIZE);
 	room(2 * SIZE, &r);
 	assert_int_equal(status().evicted, 0);
 	cache_room_drop(&r);
@@ -237,6 +238,7 @@ static void room_is_made_where_it_can_be(void **state)
 	start((struct tiered_share){ .percent = 2 }, NONE);
 	wait_bytes(BLOBS * SIZE);
 	assert_int_equal(status().cache_limit, 20 * SIZE);
+	assert_int_equal(status().cache_room, 0);
 	room(5 * SIZE, &r);
 	assert_true(status().cache_bytes <= 15 * SIZE);
 	assert_true(status().evicted >= 5);
@@ -340,6 +342,32 @@ static void several_at_once_do_not_overshoot(void **state)
 		cache_room_drop(&r[i]);
 }
 
+static bool is_resting(void)
+{
+	LOCK_SCOPE(&env.cache->lock);
+	return env.cache->resting;
+}
+
+/* After that moment what has come to be behind makes room for the first one who asks. */
+static void there_is_no_hope_for_a_moment_only(void **state)
+{
+	int64_t until = clock_mono_ns() + 5 * NSEC_PER_SEC; /* half of what the thread sleeps by itself */
+	struct cache_room r = { 0 };
+	struct stow_err err;
+
+	(void)state;
+	put_all(false);
+	start((struct tiered_share){ .bytes = BLOBS * SIZE }, NONE);
+	wait_bytes(BLOBS * SIZE);
+	no_room(SIZE, &r);
+	for (int i = 0; i < BLOBS; i++)
+		expect_ok(meta_remote_put(env.meta, &env.d[i], clock_wall_ns(), &err), &err);
+	while (is_resting() && clock_mono_ns() < until)
+		(void)usleep(1000);
+	room(SIZE, &r);
+	cache_room_drop(&r);
+}
+
 /* --- what is kept for later --- */
 
 static void what_is_kept_goes_before_any_blob(void **state)
@@ -402,6 +430,7 @@ int main(void)
 		TEST(what_was_promised_is_not_promised_again),
 		TEST(what_was_promised_leaves_the_floor_free),
 		TEST(several_at_once_do_not_overshoot),
+		TEST(there_is_no_hope_for_a_moment_only),
 		TEST(what_is_kept_goes_before_any_blob),
 		TEST(what_is_kept_beyond_the_limit_goes),
 		TEST(something_goes_when_the_disk_is_full),

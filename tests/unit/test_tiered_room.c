@@ -158,6 +158,31 @@ static void what_is_kept_makes_way(void **state UNUSED)
 	assert_false(fetch_is_coming(env.fetches, &d));
 }
 
+static void set_busy(bool busy)
+{
+	LOCK_SCOPE(&env.fetches->lock);
+	env.fetches->kept->busy = busy;
+	pthread_cond_broadcast(&env.fetches->kept_change);
+}
+
+/* Not while somebody is at it, as at the start: a fetch may wait for it, too, and has it next. */
+static void what_is_kept_stays_while_somebody_is_at_it(void **state UNUSED)
+{
+	struct fetch_reader *r;
+	struct digest d;
+
+	again(0);
+	d = break_off(8 * MIB, 3 * MIB, 1);
+	env.tier[0].bytes = 0;
+	set_busy(true);
+	r = open_reader(&d, 8 * MIB);
+	assert_int_equal(fetches_drop_kept(env.fetches, 1), 0);
+	set_busy(false);
+	read_rest(r, 0, 8 * MIB, 1);
+	fetch_close(r);
+	assert_int_equal(env.tier[0].bytes, 5 * MIB);
+}
+
 /* A prefetch that nobody reads has its room while it goes on, but not while its storage is away. */
 static void what_is_broken_without_a_reader_makes_way(void **state UNUSED)
 {
@@ -226,6 +251,7 @@ int main(void)
 		CASE(what_is_kept_counts_with_what_it_has),
 		CASE(what_is_kept_survives_a_storage_that_is_away),
 		CASE(what_is_kept_makes_way),
+		CASE(what_is_kept_stays_while_somebody_is_at_it),
 		CASE(what_is_broken_without_a_reader_makes_way),
 		CASE(what_an_earlier_process_has_kept_counts),
 		CASE(an_empty_stage_is_not_kept),
