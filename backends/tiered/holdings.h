@@ -17,9 +17,9 @@
  *   - What is asked for by holdings_refused() counts as held from that moment on, whatever the answer is,
  *     until it has a row, or ASKED_NS have passed. So nothing is lost between the answer and the row.
  *   - A node that wants what is marked may have it after all: it tells that it holds it, and looks afterwards
- *     for gc/sweep-<run>. While that is not there, gc will read the node's note once more. Such a blob stays
- *     in all that the node tells while the run lasts. So marks that nobody carries on with hinder nobody for
- *     longer than an exchange or two.
+ *     for gc/sweep-<run>, and then for gc/run again, with which the other one goes. Where gc/run alone is
+ *     there, gc will read the node's note once more. Such a blob stays in all that the node tells while the
+ *     run lasts. So marks that nobody carries on with hinder nobody for longer than an exchange or two.
  *   - A node that comes up tells first, and looks for gc/run afterwards; until then everything is refused. In
  *     this order gc either sees the node, or the node sees the run.
  *   - When a node has seen that gc/run has gone, or is another one, it lists gc/work-<run>-*. Where there
