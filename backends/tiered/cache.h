@@ -86,6 +86,7 @@ void cache_room_drop(struct cache_room *r);
  * time. */
 bool cache_squeeze(struct cache *c, uint64_t size);
 
+/* Fills in what is the cache's in *st. */
 void cache_status(struct cache *c, struct fleet_status *st);
 
 #endif

@@ -327,21 +327,6 @@ static void tiered_recorded(struct backend *b, const struct digest *d, bool comm
 
 /* --- what people ask --- */
 
-/* Bytes that may come without anything having to go. */
-static uint64_t room_of(struct tiered *t, const struct fleet_status *st)
-{
-	uint64_t room = UINT64_MAX, left, total, floor;
-	struct stow_err err;
-
-	if (st->cache_limit > 0)
-		room = st->cache_limit > st->cache_bytes ? st->cache_limit - st->cache_bytes : 0;
-	if (t->fast->ops->space == NULL || t->fast->ops->space(t->fast, &left, &total, &err) < 0)
-		return room;
-	floor = t->min_free.percent > 0 ? total / 100 * t->min_free.percent : t->min_free.bytes;
-	left = left > floor ? left - floor : 0;
-	return left < room ? left : room;
-}
-
 static int tiered_status(struct backend *b, struct fleet_status *ret_st, struct stow_err *err)
 {
 	struct tiered *t = tiered_from(b);
@@ -350,7 +335,6 @@ static int tiered_status(struct backend *b, struct fleet_status *ret_st, struct 
 	if ((t->queue != NULL && queue_status(t->queue, &st, err) < 0) || pins_status(t->pins, &st, err) < 0)
 		return -1;
 	cache_status(t->cache, &st);
-	st.cache_room = room_of(t, &st);
 	fetch_status(t->fetches, &st);
 	for (size_t i = 0; i < t->tiers.n; i++)
 		tier_status(&t->tiers.v[i], &st.behind[i]);
@@ -533,7 +517,6 @@ int tiered_new(const struct tiered_options *o, struct backend **ret_b, struct st
 	t->fast = o->fast;
 	t->info_timeout_ns = o->info_timeout_ns;
 	t->commit_wait_ns = o->commit_wait_ns;
-	t->min_free = o->min_free;
 	t->exclusive = o->writable && o->exclusive;
 	t->identity = x_strdup(o->identity);
 	claims_init(&t->claims);

@@ -55,7 +55,6 @@ struct tiered {
 	struct holdings *holdings; /* NULL likewise */
 	int64_t info_timeout_ns;
 	int64_t commit_wait_ns;
-	struct tiered_share min_free;
 	bool exclusive;
 	char *identity;
 	bool stopped;
