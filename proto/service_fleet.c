@@ -1,4 +1,4 @@
-/* stowage.v1.Admin: pinning, and bringing bytes here. */
+/* stowage.v1.Admin: pinning, and bringing bytes here. All of it may wait for a storage behind. */
 #include "content/base/mem.h"
 #include "proto/admin.pb-c.h"
 #include "proto/service.h"
@@ -48,13 +48,13 @@ static void unpin_work(struct rpc_call *c)
 static void pin_start(struct rpc_call *c)
 {
 	if (blob_call_begin(c))
-		rpc_work(c, pin_work);
+		rpc_work_far(c, pin_work);
 }
 
 static void unpin_start(struct rpc_call *c)
 {
 	if (blob_call_begin(c))
-		rpc_work(c, unpin_work);
+		rpc_work_far(c, unpin_work);
 }
 
 const struct rpc_method method_pin = {
@@ -133,13 +133,13 @@ static void look_work(struct rpc_call *c)
 static void bring_start(struct rpc_call *c)
 {
 	if (blob_call_begin(c))
-		rpc_work(c, bring_work);
+		rpc_work_far(c, bring_work);
 }
 
 static void look_start(struct rpc_call *c)
 {
 	if (blob_call_begin(c))
-		rpc_work(c, look_work);
+		rpc_work_far(c, look_work);
 }
 
 const struct rpc_method method_bring = {
