@@ -499,6 +499,47 @@ func TestFleetPinsOfASilentBucket(t *testing.T) {
 	}
 }
 
+// Who waits for a bucket when the daemon is to end is told so, and does not hold it up.
+func TestFleetEndsWhileTheBucketIsSilent(t *testing.T) {
+	const n = 6
+	b := newBucket(t)
+	one, two := b.node(t), b.node(t, "STOWAGE_REMOTE_PREFETCH=0", "STOWAGE_GRPC_DRAIN_TIMEOUT=1s",
+		"STOWAGE_REMOTE_S3_FIRST_BYTE_TIMEOUT=5m", "STOWAGE_REMOTE_S3_STALL_TIMEOUT=5m")
+	c, other := two.client(t), one.client(t)
+	for i := 0; i < n; i++ {
+		mustPut(t, other, noise(int64(i), smallSize))
+	}
+	one.flush(t)
+	for i := 0; i < n; i++ {
+		mustHave(t, c, sum(noise(int64(i), smallSize)), smallSize)
+	}
+	b.rules(t, `{"method": "GET", "target": "/blobs/", "hang_request": 0}`)
+	done := make(chan error, 1)
+	go func() {
+		done <- all(n, n, func(i int) error {
+			if i%2 == 0 {
+				_, err := get(ctxFor(t), c, sum(noise(int64(i), smallSize)), 0, 0)
+				return wantErr(err)
+			}
+			_, err := two.run(t, "pin", sum(noise(int64(i), smallSize)).String())
+			return wantErr(err)
+		})
+	}()
+	eventually(t, 20*time.Second, "all of them wait", func() (bool, string) {
+		s := two.status(t)
+		return s.Fetching > n/2, fmt.Sprint(s) // those who read, and the first one who pins
+	})
+	noErr(t, two.stop()) // which has 30 s
+	noErr(t, <-done)
+}
+
+func wantErr(err error) error {
+	if err == nil {
+		return fmt.Errorf("it was served by a bucket that gives nothing")
+	}
+	return nil
+}
+
 // The bucket is asked to remove a blob and does not answer: the collector is told so in time, and comes again.
 func TestFleetExclusiveDelete(t *testing.T) {
 	for name, rule := range map[string]string{
