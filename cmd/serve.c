@@ -182,6 +182,7 @@ static void stop(struct daemon *d)
 	server_drain(d->server, d->conf->grpc.drain_timeout);
 	/* Whoever waits for the network still is told that it has ended. */
 	store_stop(d->store);
+	server_await(d->server);
 	upkeep_stop(d->upkeep);
 	pool_free(d->pool); /* its last jobs may still be inside gRPC, or hand a call on to the next */
 	pool_free(d->far);

@@ -129,10 +129,12 @@ struct rpc_options {
 struct rpc_server *rpc_server_new(const struct rpc_options *o);
 /* Serves a connected, non-blocking socket; owns it from then on. Any thread, not after drain. */
 void rpc_server_add(struct rpc_server *s, int fd);
-/* Takes no more calls and lets the open ones go on for `grace_ns`; then cancels them. Returns when all
- * have ended. */
+/* Takes no more calls and lets the open ones go on for `grace_ns`; then cancels them. Their work may go on.
+ */
 void rpc_server_drain(struct rpc_server *s, int64_t grace_ns);
-/* After drain: ends the threads. NULL is a no-op. */
+/* After drain: returns when all calls have ended. */
+void rpc_server_await(struct rpc_server *s);
+/* After that: ends the threads. NULL is a no-op. */
 void rpc_server_free(struct rpc_server *s);
 
 #endif

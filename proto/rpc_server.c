@@ -281,9 +281,12 @@ void rpc_server_drain(struct rpc_server *s, int64_t grace_ns)
 	while (!all_ended_locked(s) && in_time)
 		in_time = lock_wait_until(&s->lock, &s->changed, deadline);
 	lock_release(&s->lock);
-	if (in_time)
-		return;
-	grpc_server_cancel_all_calls(s->server);
+	if (!in_time)
+		grpc_server_cancel_all_calls(s->server);
+}
+
+void rpc_server_await(struct rpc_server *s)
+{
 	lock_take(&s->lock);
 	while (!all_ended_locked(s))
 		lock_wait(&s->lock, &s->changed);

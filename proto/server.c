@@ -61,6 +61,11 @@ void server_drain(struct server *s, int64_t grace_ns)
 	rpc_server_drain(s->rpc, grace_ns);
 }
 
+void server_await(struct server *s)
+{
+	rpc_server_await(s->rpc);
+}
+
 void server_free(struct server *s)
 {
 	rpc_server_free(s->rpc);

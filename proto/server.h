@@ -23,8 +23,10 @@ struct server_options {
 /* Serves from now on. */
 struct server *server_start(const struct server_options *o);
 /* Ends it: no new connections and calls, open ones go on for `grace_ns` and are cancelled then, which
- * parks the ingests. Returns when no call is left. */
+ * parks the ingests. Those that wait for another machine go on until the store is stopped. */
 void server_drain(struct server *s, int64_t grace_ns);
+/* After that: returns when no call is left. */
+void server_await(struct server *s);
 /* After that, and after the pools have ended, whose last jobs may still be returning from gRPC. */
 void server_free(struct server *s);
 

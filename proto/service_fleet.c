@@ -1,4 +1,4 @@
-/* stowage.v1.Admin: pinning, and bringing bytes here. */
+/* stowage.v1.Admin: pinning, and bringing bytes here. All of it may wait for a storage behind. */
 #include "content/base/mem.h"
 #include "proto/admin.pb-c.h"
 #include "proto/service.h"

@@ -59,12 +59,15 @@ static void time_is_over(struct http_timer *t)
 static int s3_drop(struct backend *b, const struct digest *d, int64_t until_mono_ns, struct stow_err *err)
 {
 	struct s3 *s = s3_from(b);
-	struct hasty h = { .timer = { .run = time_is_over }, .client = s3_client_fork(s->client) };
+	struct hasty h = { .timer = { .run = time_is_over } };
 	int64_t left_ns = until_mono_ns - clock_mono_ns();
 	bool in_time;
 	int result;
 
-	http_after(s->session->http, &h.timer, left_ns > 0 ? left_ns : 0);
+	if (left_ns <= 0)
+		return stow_fail(err, STOW_UNAVAILABLE, "there is no time left to ask the bucket");
+	h.client = s3_client_fork(s->client);
+	http_after(s->session->http, &h.timer, left_ns);
 	result = s3_remove_by(s, h.client, d, err);
 	in_time = http_timer_stop(s->session->http, &h.timer);
 	s3_client_free(h.client);

@@ -21,7 +21,8 @@ static const int64_t REST_MAX_NS = 60 * NSEC_PER_SEC;
 struct limits {
 	uint64_t limit; /* 0: none */
 	uint64_t floor; /* 0: none */
-	uint64_t left;  /* on the disk; UINT64_MAX: not known */
+	uint64_t left;  /* on the disk; only where that is known */
+	bool known;
 	uint64_t slack;
 };
 
@@ -34,11 +35,12 @@ static struct limits limits_now(const struct cache *c)
 {
 	struct backend *fast = c->o.fast;
 	uint64_t total = 0;
-	struct limits l = { .left = UINT64_MAX };
+	struct limits l = { 0 };
 	struct stow_err err;
 
-	if (fast->ops->space != NULL)
-		(void)!fast->ops->space(fast, &l.left, &total, &err);
+	l.known = fast->ops->space != NULL && fast->ops->space(fast, &l.left, &total, &err) == 0;
+	if (!l.known)
+		l.left = total = 0;
 	l.limit = share_of(&c->o.max_size, total);
 	l.floor = total > 0 ? share_of(&c->o.min_free, total) : 0;
 	l.slack = (l.limit > 0 ? l.limit : l.floor) / 100 * CACHE_SLACK_PERCENT;
@@ -271,6 +273,15 @@ bool cache_squeeze(struct cache *c, uint64_t size)
 	return c->drops > drops;
 }
 
+static uint64_t room_locked(const struct cache *c, const struct limits *l)
+{
+	uint64_t size = l->limit > 0 ? excess(l->limit, counted_locked(c)) : UINT64_MAX;
+	uint64_t space = l->known ? excess(l->left, sum(l->floor, c->unwritten)) : UINT64_MAX;
+
+	LOCK_ASSERT(&c->lock);
+	return size < space ? size : space;
+}
+
 void cache_status(struct cache *c, struct fleet_status *st)
 {
 	struct limits l;
@@ -278,11 +289,9 @@ void cache_status(struct cache *c, struct fleet_status *st)
 	CHECK_OBJ(c, CACHE_MAGIC);
 	l = limits_now(c);
 	LOCK_SCOPE(&c->lock);
+	st->cache_room = room_locked(c, &l);
 	st->cache_bytes = counted_locked(c) - c->unwritten;
 	st->cache_limit = c->limit;
-	st->cache_room = excess(l.left, l.floor);
-	if (c->limit > 0 && excess(c->limit, st->cache_bytes) < st->cache_room)
-		st->cache_room = excess(c->limit, st->cache_bytes);
 	st->evicted = c->evicted;
 	st->evicted_bytes = c->evicted_bytes;
 }

@@ -6,6 +6,7 @@
  * by its thread; and how many there may be at once is halved then, after which it grows by one for as many
  * that went well (as TCP does it). */
 #include "backends/tiered/gc_internal.h"
+#include "backends/tiered/holdings.h"
 #include "content/base/clock.h"
 #include "content/base/lock.h"
 #include "content/base/mem.h"
@@ -13,10 +14,11 @@
 
 /* As many as connections, where nothing else is configured. */
 enum { REMOVALS = 32 };
-/* How often it is made sure that the run is still under way, and for how long that counts. Both much less
- * than HOLDINGS_LINGER_NS. */
+/* How often it is made sure that the run is still under way, for how long that counts, and how long a removal
+ * may take that begins then, with all its attempts: so none is tried any more GC_TRUST_NS after a look. */
 static const int64_t CHECK_NS = 5 * NSEC_PER_SEC;
 static const int64_t CHECKED_NS = 10 * NSEC_PER_SEC;
+static_assert(2 * GC_TRUST_NS <= HOLDINGS_LINGER_LEAST_NS, "nodes wait much longer than that");
 /* A request that was answered sooner is not under way any more, whatever became of earlier attempts. */
 static const int64_t LATE_NS = 5 * NSEC_PER_SEC;
 static const int64_t PAUSE_NS = NSEC_PER_SEC, PAUSE_MAX_NS = 10 * NSEC_PER_SEC;
@@ -37,7 +39,9 @@ struct removing {
 	size_t next;                /* of v: those before are somebody's, or stay */
 	unsigned threads;           /* that have not ended */
 	unsigned busy, limit, good; /* removals: under way, allowed at once, gone well since that changed */
-	int64_t checked_ns;         /* when gc/run was looked for, and found */
+	/* When gc/run was looked for, and found; by both clocks, of which the monotonic one stands still
+	 * while the machine does. */
+	int64_t checked_ns, checked_wall_ns;
 	int64_t pause_ns, pause_until_ns; /* the last pause was so long; 0: none since a removal went well */
 	int64_t moved_ns;                 /* when a removal went well, or none had been tried */
 	bool ending;                      /* no more begin */
@@ -95,6 +99,14 @@ static bool slow_down_locked(struct removing *r, int64_t now)
 	return true;
 }
 
+static bool is_checked_locked(const struct removing *r, int64_t now)
+{
+	int64_t wall = clock_wall_ns() - r->checked_wall_ns;
+
+	LOCK_ASSERT(&r->lock);
+	return now - r->checked_ns <= CHECKED_NS && wall >= 0 && wall <= CHECKED_NS;
+}
+
 /* False: none begins any more. */
 static bool wait_for_turn_locked(struct removing *r)
 {
@@ -103,7 +115,7 @@ static bool wait_for_turn_locked(struct removing *r)
 
 		if (now < r->pause_until_ns)
 			(void)lock_wait_until(&r->lock, &r->change, r->pause_until_ns);
-		else if (r->busy >= r->limit || now - r->checked_ns > CHECKED_NS)
+		else if (r->busy >= r->limit || !is_checked_locked(r, now))
 			lock_wait(&r->lock, &r->change);
 		else
 			return true;
@@ -158,12 +170,12 @@ static void *remove_some(void *arg)
 
 	while (!r->ending && (m = take_locked(r)) != NULL)
 		for (done = false; !done && wait_for_turn_locked(r);) {
-			int64_t begun = clock_mono_ns();
+			int64_t begun = clock_mono_ns(), until = r->checked_ns + GC_TRUST_NS;
 			int result;
 
 			r->busy++;
 			lock_release(&r->lock);
-			result = backend_remove(r->g->o->bucket, &m->digest, &err);
+			result = r->g->behind->drop(r->g->o->bucket, &m->digest, until, &err);
 			lock_take(&r->lock);
 			done = account_locked(r, m, begun, result, &err);
 		}
@@ -177,7 +189,7 @@ static void *remove_some(void *arg)
 /* Looks for gc/run, which may fail as long as removals may. *ret_same as gc_remove_objects(). */
 static void check_unlocked(struct removing *r, bool *ret_same)
 {
-	int64_t now = clock_mono_ns();
+	int64_t now = clock_mono_ns(), wall = clock_wall_ns();
 	struct stow_err err;
 	int result;
 
@@ -186,6 +198,7 @@ static void check_unlocked(struct removing *r, bool *ret_same)
 	lock_take(&r->lock);
 	if (result == 0 && *ret_same) {
 		r->checked_ns = now;
+		r->checked_wall_ns = wall;
 		pthread_cond_broadcast(&r->change);
 	} else if (result == 0) {
 		end_locked(r);
@@ -242,6 +255,7 @@ static int remove_known(struct removing *r, bool *ret_same, struct stow_err *err
 	unsigned n = r->n < REMOVALS ? (unsigned)r->n : REMOVALS;
 
 	r->checked_ns = r->moved_ns = clock_mono_ns();
+	r->checked_wall_ns = clock_wall_ns();
 	if (gc_check_run(r->g, r->run, ret_same, err) < 0)
 		return -1;
 	if (!*ret_same)

@@ -19,6 +19,13 @@ static int64_t least(int64_t x, int64_t y)
 
 /* --- life --- */
 
+static int64_t linger_of(int64_t grace_ns)
+{
+	int64_t ns = least(HOLDINGS_LINGER_NS, grace_ns / 4);
+
+	return ns > HOLDINGS_LINGER_LEAST_NS ? ns : HOLDINGS_LINGER_LEAST_NS;
+}
+
 struct holdings *holdings_new(const struct holdings_options *o)
 {
 	struct holdings *h = x_calloc(1, sizeof(*h));
@@ -27,7 +34,7 @@ struct holdings *holdings_new(const struct holdings_options *o)
 	h->magic = HOLDINGS_MAGIC;
 	h->options = *o;
 	if (h->options.linger_ns == 0)
-		h->options.linger_ns = least(HOLDINGS_LINGER_NS, o->grace_ns / 4);
+		h->options.linger_ns = linger_of(o->grace_ns);
 	lock_init(&h->lock, RANK_HOLDINGS);
 	lock_cond_init(&h->wake);
 	lock_cond_init(&h->settled);

@@ -17,17 +17,17 @@
  *   - What is asked for by holdings_refused() counts as held from that moment on, whatever the answer is,
  *     until it has a row, or ASKED_NS have passed. So nothing is lost between the answer and the row.
  *   - A node that wants what is marked may have it after all: it tells that it holds it, and looks afterwards
- *     for gc/sweep-<run>. While that is not there, gc will read the node's note once more. Such a blob stays
- *     in all that the node tells while the run lasts. So marks that nobody carries on with hinder nobody for
- *     longer than an exchange or two.
+ *     for gc/sweep-<run>, and then for gc/run again, with which the other one goes. Where gc/run alone is
+ *     there, gc will read the node's note once more. Such a blob stays in all that the node tells while the
+ *     run lasts. So marks that nobody carries on with hinder nobody for longer than an exchange or two.
  *   - A node that comes up tells first, and looks for gc/run afterwards; until then everything is refused. In
  *     this order gc either sees the node, or the node sees the run.
  *   - When a node has seen that gc/run has gone, or is another one, it lists gc/work-<run>-*. Where there
  *     is none, the marks are void at once: whoever makes such a note from now on looks for gc/run
  *     afterwards, and removes nothing. Where there is one, another gc may be at work with the same marks,
  *     or was killed, or has had an answer so late that a request of it may be on its way still: then what
- *     was marked is refused until there is none, and for HOLDINGS_LINGER_NS at most. Who is at work looks
- *     for gc/run much more often than that.
+ *     was marked is refused until there is none, and for HOLDINGS_LINGER_NS at most. Who is at work asks
+ *     for nothing any more half of HOLDINGS_LINGER_LEAST_NS after he has seen gc/run.
  *   - Who was refused what is about to be removed need not wait for the interval: gc/run is looked for again
  *     after a second, and after twice as long each time that it is there still.
  *   - A node that ends in good order says so; what it held counts, but nobody waits for it. One that was not
@@ -37,9 +37,9 @@
  *     node itself, and until it has told again, everything is refused.
  *
  * So a run may be killed anywhere and be carried on with by anybody. With one gc at a time all this needs no
- * assumption on time but those on dead nodes; with several, or one after another that was killed, that none
- * of them needs most of a minute from looking for gc/run to the end of a removal. What was removed wrongly
- * all the same, by whomever, is found out by the queue's looking again (queue.h).
+ * assumption on time but those on dead nodes; with several, or one after another that was killed, that the
+ * bucket does what it was asked for within the other half of that, and that no node comes up meanwhile. What
+ * was removed wrongly all the same, by whomever, is found out by the queue's looking again (queue.h).
  *
  * The note's name is the store's node id and a hash of the machine's, so that copies of a machine, with the
  * store in it, do not write each other's.
@@ -53,12 +53,14 @@
 struct holdings;
 
 #define HOLDINGS_LINGER_NS (INT64_C(60) * 1000000000)
+#define HOLDINGS_LINGER_LEAST_NS (INT64_C(30) * 1000000000)
 
 struct holdings_options {
 	struct tier *tier; /* the writable one */
 	int64_t interval_ns, grace_ns;
 	/* 0: HOLDINGS_LINGER_NS; or a quarter of the grace, since where that is short, nothing is believed to
-	 * stand still for as long. */
+	 * stand still for as long, but HOLDINGS_LINGER_LEAST_NS, since nobody who is at work looks more
+	 * often. */
 	int64_t linger_ns;
 	/* The node was taken for dead. On the own thread, no lock held. */
 	void (*forgotten)(void *arg);

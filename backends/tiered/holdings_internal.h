@@ -72,6 +72,8 @@ int holdings_round(struct holdings *h, struct stow_err *err) MUST_CHECK;
 /* Looks for a run: from when this returns, the marks of the one that is under way count, and those of ended
  * ones do not where no gc can be at work with them. */
 int holdings_learn_run(struct holdings *h, struct stow_err *err) MUST_CHECK;
+/* *ret_same: the run is still the one. Changes nothing. */
+int holdings_check_run(struct holdings *h, const char *run, bool *ret_same, struct stow_err *err) MUST_CHECK;
 /* As the slots of struct behind_ops; what comes of it is reported to the circuit. */
 int holdings_get_note(struct holdings *h, const char *name, struct buf *to, struct stow_err *err) MUST_CHECK;
 int holdings_scan_notes(struct holdings *h, const char *prefix, note_visit *visit, void *arg,

@@ -40,6 +40,16 @@ static int read_marks(struct holdings *h, const char *run, struct keyset *to, st
 	return 0;
 }
 
+int holdings_check_run(struct holdings *h, const char *run, bool *ret_same, struct stow_err *err)
+{
+	char now[NOTE_RUN_MAX];
+
+	if (read_run(h, now, err) < 0)
+		return -1;
+	*ret_same = strcmp(now, run) == 0;
+	return 0;
+}
+
 /* The run that was under way has ended. */
 static void end_run_locked(struct holdings *h)
 {

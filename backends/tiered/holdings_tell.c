@@ -275,28 +275,43 @@ static void give_back_asked(struct holdings *h, struct telling *t)
 	h->asked_mono_ns = clock_mono_ns();
 }
 
-/* What is marked, and was told before gc began to remove, stays; gc has yet to read it. */
-static int keep_told(struct holdings *h, const struct telling *t, struct stow_err *err)
+/* *ret_swept: gc may not read again what was told before. gc/sweep is looked for first: while gc/run is there
+ * afterwards, it had not been made. Else it may have been, and have gone with the run. */
+static int is_swept(struct holdings *h, const char *run, bool *ret_swept, struct stow_err *err)
 {
 	CLEANUP(buf_free) struct buf text = { 0 };
 	char name[NOTE_NAME_SIZE];
+	bool same;
+
+	note_name(name, NOTE_SWEEP, run);
+	buf_init(&text, NOTE_SMALL_LIMIT);
+	*ret_swept = holdings_get_note(h, name, &text, err) == 0;
+	if (*ret_swept)
+		return 0;
+	if (err->code != STOW_NOT_FOUND)
+		return stow_wrap(err, "read %s", name);
+	if (holdings_check_run(h, run, &same, err) < 0)
+		return -1;
+	*ret_swept = !same;
+	return 0;
+}
+
+/* What is marked, and was told before gc began to remove, stays; gc has yet to read it. */
+static int keep_told(struct holdings *h, const struct telling *t, struct stow_err *err)
+{
 	struct marks *run;
 	size_t before;
-	bool more;
-	int rc;
+	bool swept, more;
 
 	if (keyset_count(&t->told) == 0)
 		return 0;
-	note_name(name, NOTE_SWEEP, t->run);
-	buf_init(&text, NOTE_SMALL_LIMIT);
-	rc = holdings_get_note(h, name, &text, err);
-	if (rc < 0 && err->code != STOW_NOT_FOUND)
-		return stow_wrap(err, "read %s", name);
+	if (is_swept(h, t->run, &swept, err) < 0)
+		return -1;
 	lock_take(&h->lock);
 	run = holdings_run_locked(h);
 	assert(run != NULL && strcmp(run->run, t->run) == 0);
 	before = keyset_count(&run->kept);
-	if (rc == 0) {
+	if (swept) {
 		run->swept = true;
 		holdings_look_soon_locked(h); /* only the run's end helps whoever wants it */
 	} else if (!run->swept) {

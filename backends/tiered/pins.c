@@ -209,8 +209,9 @@ static int pin_tree(struct pins *p, const struct digest *d, struct fleet_pinned 
 	struct fleet_pinned result;
 	uint64_t more;
 
-	if (tree_collect(p->meta, p->o.front, d, &t, err) < 0 || add_up(p, &t, &result, &more, err) < 0 ||
-	    has_room(p, more, err) < 0 || meta_pins_add(p->meta, t.v, t.n, clock_wall_ns(), err) < 0)
+	if (tree_collect(p->meta, p->o.front, d, true, &t, err) < 0 ||
+	    add_up(p, &t, &result, &more, err) < 0 || has_room(p, more, err) < 0 ||
+	    meta_pins_add(p->meta, t.v, t.n, clock_wall_ns(), err) < 0)
 		return -1;
 	for (size_t i = 0; i < t.n; i++) {
 		CLEANUP(claim_release) struct claim claim = { 0 };
@@ -247,7 +248,7 @@ static int spare_shared(struct pins *p, const struct rows *r, const struct diges
 
 		if (!r->v[i].named || digest_equal(root, d))
 			continue;
-		if (tree_collect(p->meta, p->o.front, root, &other, err) < 0) {
+		if (tree_collect(p->meta, p->o.front, root, false, &other, err) < 0) {
 			if (err->code != STOW_NOT_FOUND)
 				return -1;
 			continue; /* gone just now */
@@ -270,7 +271,8 @@ static int unpin_tree(struct pins *p, const struct digest *d, struct fleet_pinne
 	struct pin pin;
 	size_t n;
 
-	if (meta_pin_get(p->meta, d, &pin, err) < 0 || tree_collect(p->meta, p->o.front, d, &t, err) < 0)
+	if (meta_pin_get(p->meta, d, &pin, err) < 0 ||
+	    tree_collect(p->meta, p->o.front, d, false, &t, err) < 0)
 		return -1;
 	do {
 		r->n = 0;

@@ -91,7 +91,12 @@ static int add_children(struct growth *g, const struct digest *d, struct stow_er
 	return 0;
 }
 
-int tree_collect(struct meta *m, struct backend *b, const struct digest *root, struct tree *ret_t,
+static bool is_lost(const struct stow_err *err)
+{
+	return err->code == STOW_NOT_FOUND || err->code == STOW_DATA_LOSS;
+}
+
+int tree_collect(struct meta *m, struct backend *b, const struct digest *root, bool whole, struct tree *ret_t,
 		 struct stow_err *err)
 {
 	CLEANUP(growth_free) struct growth g = { .meta = m, .backend = b };
@@ -101,7 +106,7 @@ int tree_collect(struct meta *m, struct backend *b, const struct digest *root, s
 	if (add(&g, root, false, err) < 0)
 		return -1;
 	for (size_t i = 0; i < g.tree.n; i++)
-		if (!g.leaf[i] && add_children(&g, &g.tree.v[i], err) < 0)
+		if (!g.leaf[i] && add_children(&g, &g.tree.v[i], err) < 0 && (whole || !is_lost(err)))
 			return -1;
 	*ret_t = g.tree;
 	g.tree = (struct tree){ 0 };

@@ -25,9 +25,10 @@ void tree_subtract(struct tree *t, const struct tree *other);
  */
 int tree_children(struct backend *b, const struct digest *d, struct fleet_child **ret_v, size_t *ret_n,
 		  struct stow_err *err) MUST_CHECK;
-/* The root's tree, as far as `m` has rows for it; manifests are read from `b`. NOT_FOUND if the root has
- * none; RESOURCE_EXHAUSTED past TREE_MAX. *ret_t is to be freed. */
-int tree_collect(struct meta *m, struct backend *b, const struct digest *root, struct tree *ret_t,
+/* The root's tree, as far as `m` has rows for it; manifests are read from `b`. Where one has lost its bytes,
+ * NOT_FOUND or DATA_LOSS if the tree is to be `whole`; else it is one that refers to nothing. NOT_FOUND if
+ * the root has no row; RESOURCE_EXHAUSTED past TREE_MAX. *ret_t is to be freed. */
+int tree_collect(struct meta *m, struct backend *b, const struct digest *root, bool whole, struct tree *ret_t,
 		 struct stow_err *err) MUST_CHECK;
 
 #endif

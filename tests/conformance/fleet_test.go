@@ -475,6 +475,89 @@ func TestFleetReadersOfASilentBucket(t *testing.T) {
 	}
 }
 
+// Pinning reads manifests, wherever they are: who pins waits, and nobody else.
+func TestFleetPinsOfASilentBucket(t *testing.T) {
+	const n, workers = 12, 4
+	b := newBucket(t)
+	one, two := b.node(t), b.node(t, "STOWAGE_REMOTE_PREFETCH=0", fmt.Sprintf("STOWAGE_WORKERS_THREADS=%d", workers))
+	c, other := two.client(t), one.client(t)
+	for i := 0; i < n; i++ {
+		mustPut(t, other, noise(int64(i), smallSize))
+	}
+	one.flush(t)
+	for i := 0; i < n; i++ {
+		mustHave(t, c, sum(noise(int64(i), smallSize)), smallSize)
+	}
+	b.rules(t, `{"method": "GET", "target": "/blobs/", "hang_request": 0}`)
+	var begun, ended int32
+	pins := make(chan error, 1)
+	go func() {
+		pins <- all(n, n, func(i int) error {
+			atomic.AddInt32(&begun, 1)
+			_, err := two.run(t, "pin", sum(noise(int64(i), smallSize)).String())
+			atomic.AddInt32(&ended, 1)
+			return err
+		})
+	}()
+	eventually(t, 20*time.Second, "all of them wait", func() (bool, string) {
+		s := two.status(t)
+		return s.Fetching > 0 && atomic.LoadInt32(&begun) == n, fmt.Sprint(s)
+	})
+	time.Sleep(time.Second) // so that those have come that were sent
+	if l := mustList(t, c); len(l) != n {
+		t.Errorf("%d blobs are listed, not %d", len(l), n)
+	}
+	if atomic.LoadInt32(&ended) > 0 {
+		t.Error("one has ended: this has shown nothing")
+	}
+	b.rules(t, `[]`)
+	noErr(t, <-pins)
+	if out, err := two.run(t, "pin", "--list"); err != nil || strings.Count(out, "sha256:") != n {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// Who waits for a bucket when the daemon is to end is told so, and does not hold it up.
+func TestFleetEndsWhileTheBucketIsSilent(t *testing.T) {
+	const n = 6
+	b := newBucket(t)
+	one, two := b.node(t), b.node(t, "STOWAGE_REMOTE_PREFETCH=0", "STOWAGE_GRPC_DRAIN_TIMEOUT=1s",
+		"STOWAGE_REMOTE_S3_FIRST_BYTE_TIMEOUT=5m", "STOWAGE_REMOTE_S3_STALL_TIMEOUT=5m")
+	c, other := two.client(t), one.client(t)
+	for i := 0; i < n; i++ {
+		mustPut(t, other, noise(int64(i), smallSize))
+	}
+	one.flush(t)
+	for i := 0; i < n; i++ {
+		mustHave(t, c, sum(noise(int64(i), smallSize)), smallSize)
+	}
+	b.rules(t, `{"method": "GET", "target": "/blobs/", "hang_request": 0}`)
+	done := make(chan error, 1)
+	go func() {
+		done <- all(n, n, func(i int) error {
+			if i%2 == 0 {
+				_, err := get(ctxFor(t), c, sum(noise(int64(i), smallSize)), 0, 0)
+				return wantErr(err)
+			}
+			_, err := two.run(t, "pin", sum(noise(int64(i), smallSize)).String())
+			return wantErr(err)
+		})
+	}()
+	eventually(t, 20*time.Second, "all of them wait", func() (bool, string) {
+		s := two.status(t)
+		return s.Fetching > n/2, fmt.Sprint(s) // those who read, and the first one who pins
+	})
+	noErr(t, two.stop()) // which has 30 s
+	noErr(t, <-done)
+}
+
+func wantErr(err error) error {
+	if err == nil {
+		return fmt.Errorf("it was served by a bucket that gives nothing")
+	}
+	return nil
+}
+
 // The bucket is asked to remove a blob and does not answer: the collector is told so in time, and comes again.
 func TestFleetExclusiveDelete(t *testing.T) {
 	for name, rule := range map[string]string{

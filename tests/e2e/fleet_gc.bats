@@ -97,7 +97,7 @@ bucket_count() { bucket_blobs | wc -l; }
 
 @test "gc is killed half way, and another carries on" {
 	behind_faults
-	# What it may have under way still is waited for for a quarter of the grace.
+	# What it may have under way still is waited for for half a minute at least, for a minute where the grace is long.
 	REMOTE='claim_grace = "40s"' nodes a b
 	at b pull busybox
 	at b flushed

@@ -15,17 +15,20 @@ static struct digest all[OBJECTS];
 static struct {
 	const struct backend_ops *ops;
 	struct backend_ops hooked;
+	struct behind_ops behind;
 	int (*hook)(unsigned n, struct stow_err *err);
 	atomic_uint removals, scans;
 } bucket;
 
-static int hooked_remove(struct backend *b, const struct digest *d, struct stow_err *err)
+/* Marks count for a while after a run: by then, nobody may ask for what they say. */
+static int hooked_drop(struct backend *b, const struct digest *d, int64_t until_mono_ns, struct stow_err *err)
 {
 	unsigned n = atomic_fetch_add(&bucket.removals, 1) + 1;
 
+	thread_check(until_mono_ns < clock_mono_ns() + HOLDINGS_LINGER_LEAST_NS / 2);
 	if (bucket.hook != NULL && bucket.hook(n, err) < 0)
 		return -1;
-	return bucket.ops->remove(b, d, err);
+	return bucket.ops->behind->drop(b, d, until_mono_ns, err);
 }
 
 static int hooked_scan(struct backend *b, backend_blob_visit *visit, void *arg, struct stow_err *err)
@@ -44,7 +47,9 @@ static int setup(void **state UNUSED)
 	holders_make(&f);
 	bucket.ops = f.bucket->ops;
 	bucket.hooked = *bucket.ops;
-	bucket.hooked.remove = hooked_remove;
+	bucket.behind = *bucket.ops->behind;
+	bucket.behind.drop = hooked_drop;
+	bucket.hooked.behind = &bucket.behind;
 	bucket.hooked.scan = hooked_scan;
 	bucket.hook = NULL;
 	bucket.removals = bucket.scans = 0;

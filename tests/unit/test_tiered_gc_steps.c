@@ -54,9 +54,11 @@ static int step_scan(struct backend *b, backend_blob_visit *visit, void *arg, st
 	return backend_scan(step(b), visit, arg, err);
 }
 
-static int step_remove(struct backend *b, const struct digest *d, struct stow_err *err)
+static int step_drop(struct backend *b, const struct digest *d, int64_t until_mono_ns, struct stow_err *err)
 {
-	return backend_remove(step(b), d, err);
+	struct backend *inner = step(b);
+
+	return inner->ops->behind->drop(inner, d, until_mono_ns, err);
 }
 
 static int step_put(struct backend *b, const char *name, const void *data, size_t n, unsigned flags,
@@ -97,10 +99,9 @@ static bool gc_with_both(void (*act)(void), int at, void (*later)(void), int lat
 	struct gc_result r;
 	struct stow_err err;
 
-	s.ops = (struct backend_ops){
-		.name = "steps", .scan = step_scan, .remove = step_remove, .behind = &s.behind
-	};
+	s.ops = (struct backend_ops){ .name = "steps", .scan = step_scan, .behind = &s.behind };
 	s.behind = (struct behind_ops){
+		.drop = step_drop,
 		.note_put = step_put,
 		.note_get = step_get,
 		.note_remove = step_note_remove,

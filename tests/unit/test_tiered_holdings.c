@@ -281,6 +281,34 @@ static void what_was_marked_is_refused_while_a_gc_is_at_work(void **state UNUSED
 	wait_for(!refused(0, &a));
 }
 
+/* gc/sweep goes with its run. Who looks for it then must not think that it has yet to come. */
+static void what_is_told_when_the_run_has_ended_is_refused_like_the_rest(void **state UNUSED)
+{
+	struct digest a = some_digest(DIGEST_SHA256, 1);
+	struct holder *n = &f.node[0];
+
+	n->options.linger_ns = 3600 * NSEC_PER_SEC;
+	n->options.interval_ns = 3600 * NSEC_PER_SEC; /* no exchanges but those that somebody waits for */
+	put_note(f.bucket, NOTE_WORK RUN "-01", "at work");
+	mark(RUN, &a);
+	holder_start(&f, 0);
+	assert_true(has_noted(0, RUN));
+	/* The first one is gc/run, the second one gc/sweep. */
+	n->plan.code = STOW_NOT_FOUND;
+	n->plan.hang = true;
+	n->plan.after[FAULT_NOTE_GET] = 2;
+	assert_true(refused(0, &a));
+	wait_for(n->plan.after[FAULT_NOTE_GET] <= 0);
+	assert_true(holder_tells(&f, 0, &a));
+	unmark();
+	n->plan.after[FAULT_NOTE_GET] = 100;
+	n->plan.hang = false;
+	wait_for(n->plan.after[FAULT_NOTE_GET] <= 98); /* it has found out that the run has ended */
+	assert_true(refused(0, &a));
+	remove_note(NOTE_WORK RUN "-01");
+	wait_for(!refused(0, &a));
+}
+
 static void a_killed_gc_hinders_nobody_for_ever(void **state UNUSED)
 {
 	struct digest a = some_digest(DIGEST_SHA256, 1);
@@ -490,6 +518,7 @@ int main(void)
 		CASE(what_is_marked_is_refused),
 		CASE(who_has_looked_or_was_refused_is_told),
 		CASE(what_was_marked_is_refused_while_a_gc_is_at_work),
+		CASE(what_is_told_when_the_run_has_ended_is_refused_like_the_rest),
 		CASE(a_killed_gc_hinders_nobody_for_ever),
 		CASE(who_was_refused_does_not_wait_for_the_interval),
 		CASE(what_is_marked_can_be_had_before_it_is_removed),

@@ -174,6 +174,42 @@ static void what_two_images_share_stays_for_the_other(void **state UNUSED)
 	assert_int_equal(status().pinned_bytes, 0);
 }
 
+static void lose(const struct digest *d)
+{
+	struct stow_err err;
+
+	expect_ok(backend_remove(env.behind, d, &err), &err);
+	expect_ok(backend_remove(env.fast, d, &err), &err);
+}
+
+/* What it refers to cannot be told any more. */
+static void what_has_lost_its_bytes_can_be_unpinned(void **state UNUSED)
+{
+	struct digest mine[] = { blob_in_view(1), blob_in_view(2) }, parts[2];
+	struct digest his[] = { mine[0], blob_in_view(3) };
+	struct digest a = document("layers", mine, 2, true), b;
+	struct fleet_pinned p;
+	struct stow_err err;
+
+	parts[0] = document("layers", his, 2, true);
+	parts[1] = document("layers", his + 1, 1, true);
+	b = document("manifests", parts, 2, true);
+	(void)pin(&a);
+	(void)pin(&b);
+	wait_for(is_here(&a) && is_here(&b) && is_here(&parts[0]) && is_here(&parts[1]));
+	lose(&parts[1]);
+	/* What the rest of the other one refers to stays. */
+	assert_int_equal(unpin(&a).blobs, 2);
+	assert_true(is_pinned(&mine[0]) && is_pinned(&his[1]));
+	lose(&b);
+	assert_int_equal(unpin(&b).blobs, 1);
+	/* And so its parts are unpinned one by one. */
+	expect_fail(store_unpin(env.store, &a, &p, &err), &err, STOW_NOT_FOUND);
+	assert_int_equal(unpin(&parts[0]).blobs, 3);
+	assert_int_equal(unpin(&parts[1]).blobs, 1);
+	assert_int_equal(status().pinned, 0);
+}
+
 /* Of an index, this node has the parts for its own platform. */
 static void an_index_is_pinned_as_far_as_it_is_here(void **state UNUSED)
 {
@@ -236,6 +272,7 @@ int main(void)
 		CASE(a_pin_ends_with_its_blob),
 		CASE(what_is_not_there_cannot_be_pinned),
 		CASE(what_two_images_share_stays_for_the_other),
+		CASE(what_has_lost_its_bytes_can_be_unpinned),
 		CASE(an_index_is_pinned_as_far_as_it_is_here),
 		CASE(no_more_is_pinned_than_may_stay),
 		CASE(a_manifest_of_too_many_is_refused),
