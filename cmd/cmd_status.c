@@ -54,6 +54,12 @@ static void add_fleet_json(struct record *r, const struct fleet_status *st)
 	record_number(r, "fetching", st->fetching);
 	record_number(r, "fetched", st->fetched);
 	record_number(r, "fetched_bytes", st->fetched_bytes);
+	if (st->untold_ns)
+		record_time(r, "untold_since", st->untold_ns);
+	else
+		record_null(r, "untold_since");
+	record_text(r, "untold_error", st->untold_ns ? st->untold_error : NULL);
+	record_bool(r, "shared", !st->unshared);
 	record_append(r, "behind", NULL);
 	for (size_t i = 0; i < st->n_behind; i++)
 		record_append(r, "behind", behind_record(&st->behind[i]));
@@ -131,6 +137,18 @@ static void print_cache(const struct fleet_status *st)
 	printf("Pinned:    %llu, %s\n", (unsigned long long)st->pinned, size);
 }
 
+static void print_untold(const struct fleet_status *st, int64_t now_ns)
+{
+	CLEANUP(freep) char *error = output_clean(st->untold_error);
+	char when[OUTPUT_TEXT_MAX];
+
+	if (!st->untold_ns)
+		return;
+	output_when(st->untold_ns, now_ns, when);
+	printf("Fleet:     cannot be told what is here, since %s: %s;\n           %s until it can\n", when,
+	       error, st->unshared ? "nothing is shared" : "`stowage gc` removes nothing");
+}
+
 static void print_fleet(const struct fleet_status *st)
 {
 	int64_t now_ns = clock_wall_ns();
@@ -138,6 +156,7 @@ static void print_fleet(const struct fleet_status *st)
 
 	print_queue(st, now_ns);
 	print_cache(st);
+	print_untold(st, now_ns);
 	for (size_t i = 0; i < st->n_behind; i++) {
 		CLEANUP(freep) char *name = output_clean(st->behind[i].name);
 		CLEANUP(freep) char *error = output_clean(st->behind[i].error);

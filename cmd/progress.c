@@ -35,6 +35,11 @@ void progress_text(const struct progress *p, int64_t now_ns, char out[PROGRESS_T
 
 	output_size(p->done, done);
 	output_size(p->total, total);
+	if (p->waiting) {
+		(void)snprintf(out, PROGRESS_TEXT_MAX, "%3u%%  %s of %s  %s", percent(p), done, total,
+			       p->waiting);
+		return;
+	}
 	output_size((uint64_t)per_second, rate);
 	n = snprintf(out, PROGRESS_TEXT_MAX, "%3u%%  %s of %s  %s/s", percent(p), done, total, rate);
 	if (per_second > 0 && p->done < p->total) {

@@ -352,6 +352,8 @@ static int tiered_status(struct backend *b, struct fleet_status *ret_st, struct 
 	cache_status(t->cache, &st);
 	st.cache_room = room_of(t, &st);
 	fetch_status(t->fetches, &st);
+	if (t->holdings != NULL)
+		holdings_status(t->holdings, &st);
 	for (size_t i = 0; i < t->tiers.n; i++)
 		tier_status(&t->tiers.v[i], &st.behind[i]);
 	*ret_st = st;

@@ -111,6 +111,32 @@ advice() { jq -r --arg step "$1" '.steps[] | select(.step == $step) | .advice //
 	[ "$(result "nodes put")" = "" ]
 }
 
+@test "a node that may not tell what it holds says so, and why" {
+	bucket
+	sed -i 's/^type = "s3"/&\nclaim_interval = "200ms"/' "$dir/bucket.toml"
+	settings '{"deny": ["PutObject a/nodes/"]}'
+	start_daemon
+	put one >/dev/null
+	run -0 --separate-stderr stowage status
+	[[ $output == *"To upload: 1,"*"Fleet:     cannot be told what is here, since "*nodes/*AccessDenied*"nothing is shared until it can"* ]]
+	run -0 --separate-stderr stowage status --format json
+	json '.untold_since and (.untold_error | contains("AccessDenied")) and (.shared | not)' >/dev/null
+	run -1 --separate-stderr stowage flush --timeout 0s
+	[[ $stderr == *"1 blob of 3 B is not in the bucket yet; the fleet cannot be told what is here: "*nodes/*AccessDenied* ]]
+	# Each reason is logged once.
+	settings '{"deny": ["GetObject a/gc/", "HeadObject a/gc/"]}'
+	for ((i = 0; i < 100; i++)); do
+		[ "$(grep -c "cannot be told" "$dir/daemon.log")" -lt 2 ] || break
+		sleep 0.1
+	done
+	[ "$(grep "cannot be told" "$dir/daemon.log" | grep -c "gc/run")" -eq 1 ]
+	settings '{}'
+	run -0 --separate-stderr stowage flush --timeout 20s
+	[ "$(grep -c "cannot be told" "$dir/daemon.log")" -eq 2 ]
+	run -0 --separate-stderr stowage status
+	[[ $output != *Fleet:* ]]
+}
+
 @test "what only gc needs of a fleet's notes is noted, and what cannot be removed is no node" {
 	bucket
 	settings '{"deny": ["GetObject a/nodes/", "DeleteObject a/nodes/"]}'
