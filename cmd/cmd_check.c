@@ -1,6 +1,8 @@
 /* stowage check: tries what a daemon with this configuration would need. */
+#include "backends/backends.h"
 #include "backends/s3/probe.h"
 #include "backends/tiered/notes.h"
+#include "cmd/access.h"
 #include "cmd/commands.h"
 #include "cmd/flags.h"
 #include "cmd/output.h"
@@ -105,12 +107,32 @@ static void check_access(struct check_report *r, struct probe_step step, const c
 /* It is there and ours to write to, or can be made. */
 static void check_directory(struct check_report *r, const char *name, const char *path)
 {
-	CLEANUP(freep) char *at = x_strdup(path);
+	CLEANUP(freep) char *at = access_existing(path);
+	CLEANUP(freep) char *made = x_asprintf("%s: will be made", path);
 
-	while (access(at, F_OK) < 0 && errno == ENOENT && strrchr(at, '/') > at)
-		*strrchr(at, '/') = '\0';
-	check_access(r, (struct probe_step){ .name = name, .detail = path }, at, R_OK | W_OK | X_OK,
-		     "the daemon's user must be able to read and write it");
+	check_access(r, (struct probe_step){ .name = name, .detail = strcmp(at, path) ? made : path }, at,
+		     R_OK | W_OK | X_OK, "the daemon's user must be able to read and write it");
+}
+
+/* Its directory, which the daemon makes if need be, but none above it. */
+static void check_socket(struct check_report *r, const char *address)
+{
+	CLEANUP(freep) char *dir = x_strdup(address);
+	CLEANUP(freep) char *made = x_asprintf("%s: its directory will be made", address);
+	char *slash = strrchr(dir, '/');
+	bool missing;
+
+	if (slash == NULL || *address != '/') /* systemd's */
+		return;
+	slash[slash == dir] = '\0';
+	missing = access(dir, F_OK) < 0 && errno == ENOENT;
+	slash = strrchr(dir, '/');
+	if (missing && slash != NULL)
+		slash[slash == dir] = '\0';
+	check_access(r, (struct probe_step){ .name = "grpc.address", .detail = missing ? made : address },
+		     dir, W_OK | X_OK,
+		     "the directory of the socket, or the one above it, must be there and the daemon's user "
+		     "able to write it");
 }
 
 struct source_report {
@@ -128,14 +150,72 @@ static void report_source(void *arg, const struct probe_step *step)
 	report(s->report, &named);
 }
 
+/* The place from which `top` leads to blobs, where that is another one than `path`: above it, or not far
+ * below. To be freed; NULL: there is none. */
+static char *find_top(const char *path, const char *top)
+{
+	static const char *const below[] = { "io.containerd.content.v1.content", "registry", "data" };
+	CLEANUP(freep) char *at = x_strdup(path);
+
+	for (size_t i = 0; i < ARRAY_LEN(below); i++) {
+		CLEANUP(freep) char *dir = x_asprintf("%s/%s", path, below[i]);
+		CLEANUP(freep) char *blobs = x_asprintf("%s/%s", dir, top);
+
+		if (access(blobs, F_OK) == 0)
+			return TAKE(dir);
+	}
+	for (char *slash = strrchr(at, '/'); slash > at; slash = strrchr(at, '/')) {
+		CLEANUP(freep) char *blobs = NULL;
+
+		*slash = '\0';
+		blobs = x_asprintf("%s/%s", at, top);
+		if (access(blobs, F_OK) == 0)
+			return TAKE(at);
+	}
+	return NULL;
+}
+
+/* A source may be empty still, which is noted; it has failed where path or layout are wrong for sure. */
+static void check_directory_source(struct check_report *r, const char *name, const struct conf_source *source)
+{
+	const char *top = source_dir_top((enum source_layout)source->layout);
+	enum source_layout other = source->layout == CONF_LAYOUT_REGISTRY ? SOURCE_STOWAGE : SOURCE_REGISTRY;
+	CLEANUP(freep) char *blobs = x_asprintf("%s/%s", source->path, top);
+	CLEANUP(freep) char *others = x_asprintf("%s/%s", source->path, source_dir_top(other));
+	CLEANUP(freep) char *detail = x_asprintf("%s has no %s", source->path, top);
+	CLEANUP(freep) char *right = find_top(source->path, top);
+	CLEANUP(freep) char *advice = NULL;
+	bool wrong;
+
+	if (access(source->path, F_OK) < 0 || access(blobs, F_OK) == 0) {
+		const char *path = access(source->path, F_OK) < 0 ? source->path : blobs;
+
+		check_access(r, (struct probe_step){ .name = name, .detail = source->path }, path,
+			     R_OK | X_OK, "the daemon's user must be able to read it");
+		return;
+	}
+	if (right != NULL)
+		advice = x_asprintf("path = \"%s\" has", right);
+	else if (access(others, F_OK) == 0)
+		advice = x_asprintf("it has %s: that is the layout \"%s\"", source_dir_top(other),
+				    other == SOURCE_STOWAGE ? "stowage" : "registry");
+	wrong = advice != NULL;
+	report(r, &(struct probe_step){
+			  .name = name,
+			  .verdict = wrong ? PROBE_FAILED : PROBE_NOTE,
+			  .detail = detail,
+			  .advice = wrong ? advice
+					  : "see the source's path and layout, unless it is still empty",
+		  });
+}
+
 static void check_source(struct check_report *r, const char *name, const struct conf_source *source)
 {
 	struct source_report as = { .report = r, .name = name };
 	struct s3_options options;
 
 	if (source->type == CONF_SOURCE_DIR) {
-		check_access(r, (struct probe_step){ .name = name, .detail = source->path }, source->path,
-			     R_OK | X_OK, "the daemon's user must be able to read it");
+		check_directory_source(r, name, source);
 		return;
 	}
 	source_s3_options(source, &options);
@@ -179,6 +259,7 @@ int cmd_check(int argc, char **argv)
 	}
 	check_directory(&r, "root", conf->root);
 	check_directory(&r, "local.path", conf->local.path);
+	check_socket(&r, conf->grpc.address);
 	if (storage_has_bucket(conf))
 		check_bucket(&r, conf);
 	check_sources(&r, conf);

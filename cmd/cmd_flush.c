@@ -80,7 +80,7 @@ static int fail_pending(const struct fleet_status *st, const char *why, struct s
 	(void)is_held_up(st, &what, &error);
 	output_size(st->pending_bytes, size);
 	return stow_fail(err, STOW_UNAVAILABLE, "%s, %llu blob%s of %s %s not in the bucket yet%s%s%s%s", why,
-			 (unsigned long long)st->pending, st->pending == 1 ? "" : "s", size,
+			 (unsigned long long)st->pending, output_plural(st->pending), size,
 			 st->pending == 1 ? "is" : "are", *what ? "; " : "", what, *error ? ": " : "", error);
 }
 

@@ -207,17 +207,21 @@ static void look(const struct conf *conf, struct offline *o)
 {
 	CLEANUP(meta_closep) struct meta *meta = NULL;
 
-	o->readable = access_read(conf, &meta, &o->err) == 0 &&
+	o->readable = access_read(NULL, conf, &meta, &o->err) == 0 &&
 		      meta_blob_count(meta, &o->blobs, &o->blob_bytes, &o->err) == 0 &&
 		      meta_ingests(meta, add_ingest, o, &o->err) == 0;
 }
 
-static void print_offline_json(const struct conf *conf, const char *why, const struct offline *o)
+/* Whoever may not ask does not know. */
+static void print_offline_json(const struct conf *conf, const struct stow_err *why, const struct offline *o)
 {
 	struct record *r = record_new();
 
-	record_bool(r, "running", false);
-	record_text(r, "error", why);
+	if (why->code == STOW_PERMISSION_DENIED)
+		record_null(r, "running");
+	else
+		record_bool(r, "running", false);
+	record_text(r, "error", why->msg);
 	record_text(r, "root", conf->root);
 	record_text(r, "address", conf->grpc.address);
 	if (o->readable) {
@@ -231,9 +235,11 @@ static void print_offline_json(const struct conf *conf, const char *why, const s
 	record_print(r, stdout);
 }
 
-static void print_offline(const struct conf *conf, const struct offline *o)
+static void print_offline(const struct conf *conf, const struct stow_err *why, const struct offline *o)
 {
-	printf("Daemon:    not running\nAddress:   %s\nRoot:      %s\n", conf->grpc.address, conf->root);
+	printf("Daemon:    %s\nAddress:   %s\nRoot:      %s\n",
+	       why->code == STOW_PERMISSION_DENIED ? "may not be asked (permission denied)" : "not running",
+	       conf->grpc.address, conf->root);
 	if (o->readable)
 		print_counts(o->blobs, o->blob_bytes, o->ingests, o->ingest_bytes);
 }
@@ -264,9 +270,9 @@ int cmd_status(int argc, char **argv)
 	if (!offline.readable)
 		output_fail(SPEC.command, &offline.err);
 	if (common.json)
-		print_offline_json(conf, err.msg, &offline);
+		print_offline_json(conf, &err, &offline);
 	else
-		print_offline(conf, &offline);
+		print_offline(conf, &err, &offline);
 	(void)output_flush(SPEC.command);
 	return EXIT_FAILURE;
 }

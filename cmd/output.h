@@ -33,6 +33,11 @@ void output_size(uint64_t bytes, char out[OUTPUT_TEXT_MAX]);
 void output_age(int64_t ns, char out[OUTPUT_TEXT_MAX]);
 /* "2026-11-23T10:04:05Z (3h ago)"; the age counts to `now_ns`. */
 void output_when(int64_t wall_ns, int64_t now_ns, char out[OUTPUT_TEXT_MAX]);
+/* What makes a word of `n` things right: "" or "s". */
+static inline const char *output_plural(uint64_t n)
+{
+	return n == 1 ? "" : "s";
+}
 /* `s` without what would confuse a terminal: such characters are escaped as in a Go string. To be
  * freed. */
 char *output_clean(const char *s);

@@ -99,7 +99,9 @@ static int open_store(struct daemon *d, struct stow_err *err)
 	return 0;
 }
 
-static int open_listener(struct daemon *d, struct stow_err *err)
+/* The store first: nobody is let in before it is open, and whose lock it has can tell who else has it. But no
+ * store is made for a socket that is another one's. */
+static int open_both(struct daemon *d, struct stow_err *err)
 {
 	struct listener_options o = {
 		.address = d->conf->grpc.address,
@@ -108,7 +110,9 @@ static int open_listener(struct daemon *d, struct stow_err *err)
 		.gid = d->conf->grpc.gid,
 	};
 
-	return listener_open(&o, &d->listener, err);
+	if (access(d->conf->root, F_OK) < 0 && listener_check(&o, err) < 0)
+		return -1;
+	return open_store(d, err) < 0 ? -1 : listener_open(&o, &d->listener, err);
 }
 
 /* From here on there are threads. */
@@ -218,7 +222,7 @@ int cmd_serve(int argc, char **argv)
 	sigaddset(&d.signals, SIGHUP);
 	sigprocmask(SIG_BLOCK, &d.signals, NULL);
 	raise_descriptor_limit();
-	if (open_store(&d, &err) < 0 || open_listener(&d, &err) < 0) {
+	if (open_both(&d, &err) < 0) {
 		log_error("cannot start", LOG_S("error", err.msg));
 		return EXIT_FAILURE;
 	}

@@ -51,8 +51,14 @@ advice() { jq -r --arg step "$1" '.steps[] | select(.step == $step) | .advice //
 
 @test "a local store needs its directories" {
 	run -0 --separate-stderr stowage check
-	[[ $output == *"ok      root"*"ok      local.path"* ]]
+	[[ $output == *"ok      root "*"$root: will be made"*"ok      local.path"*"ok      grpc.address "*"$sock"* ]]
 	[ ! -e "$root" ] # looking makes nothing
+	mkdir "$root"
+	run -0 --separate-stderr stowage check --address "$dir/new/s.sock"
+	[[ $output == *"$root"*"$dir/new/s.sock: its directory will be made"* && $output != *"$root: will"* ]]
+	[ ! -e "$dir/new" ]
+	run -1 --separate-stderr stowage check --address "$dir/new/below/s.sock"
+	[[ $output == *"FAILED  grpc.address "*"$dir/new: No such file"*"->"* ]]
 	touch "$dir/file"
 	run -1 --separate-stderr stowage check --root "$dir/file/below"
 	[[ $output == *FAILED*"Not a directory"* ]]
@@ -150,6 +156,35 @@ advice() { jq -r --arg step "$1" '.steps[] | select(.step == $step) | .advice //
 	[[ $stderr == *"no living node"*"(0 are taken for gone)"* ]]
 }
 
+@test "a source that is a directory" {
+	source() { printf '[[source]]\ntype = "dir"\npath = "%s"\nlayout = "%s"\n' "$1" "$2" >"$dir/source.toml"; }
+	where[1]=$dir/source.toml
+	mkdir -p "$dir/empty" "$dir/registry/docker/registry/v2/blobs" "$dir/ours/blobs"
+	source "$dir/registry" registry
+	run -0 --separate-stderr stowage check --format json
+	[ "$(result "source[1]")" = ok ]
+	source "$dir/ours" stowage
+	run -0 --separate-stderr stowage check --format json
+	[ "$(result "source[1]")" = ok ]
+	for wrong in registry/docker/registry/v2 registry/docker/registry/v2/blobs; do
+		source "$dir/$wrong" registry
+		run -1 --separate-stderr stowage check
+		[[ $output == *"FAILED  source[1] "*"$dir/$wrong has no docker/registry/v2/blobs"*"-> path = \"$dir/registry\" has"* ]]
+	done
+	source "$dir" registry
+	run -1 --separate-stderr stowage check --format json
+	[ "$(advice "source[1]")" = "path = \"$dir/registry\" has" ]
+	source "$dir/registry" stowage
+	run -1 --separate-stderr stowage check --format json
+	[[ $(advice "source[1]") == *'the layout "registry"' ]]
+	source "$dir/empty" registry
+	run -0 --separate-stderr stowage check --format json
+	[ "$(result "source[1]")" = note ]
+	source "$dir/nowhere" registry
+	run -1 --separate-stderr stowage check --format json
+	[ "$(result "source[1]")" = failed ]
+}
+
 @test "a source that is a bucket" {
 	bucket
 	start_daemon
@@ -245,7 +280,7 @@ advice() { jq -r --arg step "$1" '.steps[] | select(.step == $step) | .advice //
 	run -0 --separate-stderr stowage ls --quiet
 	[ "$output" = "$a" ]
 	run -0 --separate-stderr stowage verify
-	[[ $output == *"1 blobs checked"*"all well"* ]]
+	[[ $output == *"1 blob checked"*"all well"* ]]
 	"$CTR" --address "$sock" content rm "$a"
 	[ "$(curl --silent "$S3_CONTROL/objects" | jq ".objects | length")" -eq 0 ]
 }
@@ -266,6 +301,10 @@ advice() { jq -r --arg step "$1" '.steps[] | select(.step == $step) | .advice //
 	rm -f "$root/blobs/${a/://}"
 	run -0 stowage verify
 	[[ $output == *"0 blobs checked"*"all well"*"1 not here but in the bucket"* ]]
+	run -0 stowage info "$a"
+	[[ $output == *"On disk:  not here (in the bucket)"* ]]
+	run -0 stowage info --format json "$a"
+	[ "$(json .on_disk)" = behind ]
 	[ "$("$CTR" --address "$sock" content get "$a")" = one ]
 	# What is imported gets there as well.
 	mkdir -p "$dir/from/blobs/sha256"
