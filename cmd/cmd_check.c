@@ -6,6 +6,7 @@
 #include "cmd/commands.h"
 #include "cmd/flags.h"
 #include "cmd/output.h"
+#include "cmd/progress.h"
 #include "cmd/remote_options.h"
 #include "cmd/storage.h"
 #include "content/base/mem.h"
@@ -29,11 +30,13 @@ static const struct flags_spec SPEC = {
 struct check_report {
 	bool failed;
 	struct record *json; /* NULL: text */
+	struct progress progress;
 };
 
 static const char *verdict_text(enum probe_verdict v)
 {
 	static const char *const names[] = {
+		[PROBE_ASKING] = "asking",
 		[PROBE_OK] = "ok",
 		[PROBE_NOTE] = "note",
 		[PROBE_FAILED] = "FAILED",
@@ -59,6 +62,11 @@ static void report(void *arg, const struct probe_step *step)
 {
 	struct check_report *r = arg;
 
+	if (step->verdict == PROBE_ASKING) {
+		progress_doing(&r->progress, step->name);
+		return;
+	}
+	progress_clear(&r->progress);
 	r->failed |= step->verdict == PROBE_FAILED;
 	if (r->json) {
 		struct record *one = record_new();
@@ -104,35 +112,51 @@ static void check_access(struct check_report *r, struct probe_step step, const c
 	report(r, &step);
 }
 
-/* It is there and ours to write to, or can be made. */
-static void check_directory(struct check_report *r, const char *name, const char *path)
+/* The directory that holds `path`; to be freed. */
+static char *above(const char *path)
 {
-	CLEANUP(freep) char *at = access_existing(path);
-	CLEANUP(freep) char *made = x_asprintf("%s: will be made", path);
+	char *dir = x_strdup(path), *slash = strrchr(dir, '/');
 
-	check_access(r, (struct probe_step){ .name = name, .detail = strcmp(at, path) ? made : path }, at,
-		     R_OK | W_OK | X_OK, "the daemon's user must be able to read and write it");
+	assert(slash != NULL); /* conf/ takes no other paths */
+	slash[slash == dir] = '\0';
+	return dir;
 }
 
-/* Its directory, which the daemon makes if need be, but none above it. */
+/* It is there and ours to write to, or can be made; those above it the daemon does not make. */
+static void check_directory(struct check_report *r, const char *name, const char *path)
+{
+	CLEANUP(freep) char *made = x_asprintf("%s: will be made", path);
+	CLEANUP(freep) char *parent = above(path);
+	bool missing = access(path, F_OK) < 0 && errno == ENOENT;
+
+	check_access(r, (struct probe_step){ .name = name, .detail = missing ? made : path },
+		     missing ? parent : path, R_OK | W_OK | X_OK,
+		     "it, or the directory above it, must be there and the daemon's user able to read and "
+		     "write it");
+}
+
 static void check_socket(struct check_report *r, const char *address)
 {
-	CLEANUP(freep) char *dir = x_strdup(address);
-	CLEANUP(freep) char *made = x_asprintf("%s: its directory will be made", address);
-	char *slash = strrchr(dir, '/');
-	bool missing;
+	CLEANUP(freep) char *dir = NULL;
 
-	if (slash == NULL || *address != '/') /* systemd's */
+	if (*address != '/') /* systemd's */
 		return;
-	slash[slash == dir] = '\0';
-	missing = access(dir, F_OK) < 0 && errno == ENOENT;
-	slash = strrchr(dir, '/');
-	if (missing && slash != NULL)
-		slash[slash == dir] = '\0';
-	check_access(r, (struct probe_step){ .name = "grpc.address", .detail = missing ? made : address },
-		     dir, W_OK | X_OK,
-		     "the directory of the socket, or the one above it, must be there and the daemon's user "
-		     "able to write it");
+	dir = above(address);
+	check_directory(r, "grpc.address", dir);
+}
+
+static int64_t least(int64_t x, int64_t y)
+{
+	return x < y ? x : y;
+}
+
+/* A person waits: what has not answered by then does not work, though a daemon would try for longer. */
+static void be_brief(struct s3_options *o)
+{
+	o->max_attempts = (unsigned)least(o->max_attempts, 2);
+	o->connect_timeout = least(o->connect_timeout, 3 * NSEC_PER_SEC);
+	o->first_byte_timeout = least(o->first_byte_timeout, 5 * NSEC_PER_SEC);
+	o->stall_timeout = least(o->stall_timeout, 5 * NSEC_PER_SEC);
 }
 
 struct source_report {
@@ -219,6 +243,7 @@ static void check_source(struct check_report *r, const char *name, const struct 
 		return;
 	}
 	source_s3_options(source, &options);
+	be_brief(&options);
 	(void)s3_probe_source(&options, report_source, &as);
 }
 
@@ -228,6 +253,7 @@ static void check_bucket(struct check_report *r, const struct conf *c)
 	struct s3_options options;
 
 	remote_s3_options(&c->remote.s3, &options);
+	be_brief(&options);
 	(void)s3_probe(&options, c->remote.mode == CONF_MODE_TIERED ? &fleet : NULL, report, r);
 }
 
@@ -252,6 +278,7 @@ int cmd_check(int argc, char **argv)
 		return status;
 	if (flags_load_conf(&common, &conf) < 0)
 		return EXIT_USAGE;
+	progress_begin(&r.progress, stderr, SPEC.command, 0, clock_mono_ns());
 	if (common.json) {
 		r.json = record_new();
 		record_text(r.json, "backend", storage_name(conf));
@@ -263,6 +290,7 @@ int cmd_check(int argc, char **argv)
 	if (storage_has_bucket(conf))
 		check_bucket(&r, conf);
 	check_sources(&r, conf);
+	progress_clear(&r.progress);
 	if (r.json) {
 		record_bool(r.json, "ok", !r.failed);
 		record_print(r.json, stdout);

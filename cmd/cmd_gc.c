@@ -99,6 +99,16 @@ static void print_text(const struct gc_result *r)
 		printf("removed  %llu, %s\n", (unsigned long long)r->removed, removed);
 }
 
+static int fail(struct stow_err *err)
+{
+	int status = interrupt_status();
+
+	if (status != 0 && err->code != STOW_CANCELLED)
+		(void)stow_wrap(err, "interrupted");
+	(void)output_fail(SPEC.command, err);
+	return status != 0 ? status : EXIT_FAILURE;
+}
+
 static int explain(const struct gc_options *o, struct report *r, struct stow_err *err)
 {
 	struct digest d;
@@ -115,18 +125,15 @@ static int explain(const struct gc_options *o, struct report *r, struct stow_err
 	if (rc == 0 && r->explanation != NULL)
 		record_print(TAKE(r->explanation), stdout);
 	record_free(r->explanation);
-	return rc < 0 ? output_fail(SPEC.command, err) : EXIT_SUCCESS;
+	return rc < 0 ? fail(err) : EXIT_SUCCESS;
 }
 
 static int run(const struct gc_options *o, const struct report *r, struct stow_err *err)
 {
 	struct gc_result result;
 
-	if (gc_run(o, &result, err) < 0) {
-		int status = output_fail(SPEC.command, err);
-
-		return interrupt_status() != 0 ? interrupt_status() : status;
-	}
+	if (gc_run(o, &result, err) < 0)
+		return fail(err);
 	if (r->json)
 		print_json(&result);
 	else
@@ -159,6 +166,8 @@ int cmd_gc(int argc, char **argv)
 	o.bucket = bucket;
 	o.dry_run = dry_run;
 	o.stop = interrupt_begin();
+	interrupt_guard(bucket);
 	status = digest ? explain(&o, &report, &err) : run(&o, &report, &err);
+	interrupt_unguard();
 	return output_flush(SPEC.command) < 0 ? EXIT_FAILURE : status;
 }

@@ -471,8 +471,15 @@ int cmd_verify(int argc, char **argv)
 	if (flags_load_conf(&v.common, &v.conf) < 0)
 		return EXIT_USAGE;
 	v.check.stop = interrupt_begin();
-	if (open_all(&v, &err) < 0 || run(&v, named, v.common.n_args, &err) < 0)
+	if (open_all(&v, &err) < 0)
 		return output_fail(SPEC.command, &err);
+	interrupt_guard(v.backend);
+	status = run(&v, named, v.common.n_args, &err);
+	interrupt_unguard();
+	if (status < 0) {
+		status = output_fail(SPEC.command, &err);
+		return interrupt_status() != 0 ? interrupt_status() : status;
+	}
 	if (v.common.json)
 		report_json(&v);
 	else

@@ -32,6 +32,10 @@ struct progress {
 void progress_begin(struct progress *p, FILE *to, const char *command, uint64_t total, int64_t now_ns);
 /* So many more bytes are done; shows it when it is time to. */
 void progress_add(struct progress *p, uint64_t bytes, int64_t now_ns);
+/* For what has no bytes to count: what is being done now. It stands in the bar's place; elsewhere it is not
+ * shown.
+ */
+void progress_doing(struct progress *p, const char *what);
 /* Removes the bar, for something else to be printed; the next progress_add() shows it again. */
 void progress_clear(struct progress *p);
 

@@ -17,6 +17,8 @@ setup_file() {
 	servers_build
 	server_start s3 s3 -buckets layers
 	export S3_URL=$SERVER_URL S3_CONTROL=$SERVER_CONTROL STRICT_ACCESS_KEY STRICT_SECRET_KEY TOP
+	server_start faults faults -upstream "$S3_URL"
+	export FAULTS_URL=$SERVER_URL FAULTS_CONTROL=$SERVER_CONTROL
 }
 
 teardown_file() {
@@ -45,20 +47,25 @@ bucket() {
 # settings JSON: of the server; what is not named is as at the start.
 settings() { curl --silent --fail --request PUT --data-binary "$1" "$S3_CONTROL/settings" >/dev/null; }
 
+# faults JSON: the rules of the proxy before it, which nobody uses who does not name it as the endpoint.
+faults() { curl --silent --fail --request PUT --data-binary "$1" "$FAULTS_CONTROL/rules" >/dev/null; }
+
 # result STEP: of the last run with --format json.
 result() { jq -r --arg step "$1" '.steps[] | select(.step == $step) | .result' <<<"$output"; }
 advice() { jq -r --arg step "$1" '.steps[] | select(.step == $step) | .advice // ""' <<<"$output"; }
 
 @test "a local store needs its directories" {
 	run -0 --separate-stderr stowage check
-	[[ $output == *"ok      root "*"$root: will be made"*"ok      local.path"*"ok      grpc.address "*"$sock"* ]]
+	[[ $output == *"ok      root "*"$root: will be made"*"ok      local.path"*"ok      grpc.address "*"$dir"* ]]
 	[ ! -e "$root" ] # looking makes nothing
 	mkdir "$root"
 	run -0 --separate-stderr stowage check --address "$dir/new/s.sock"
-	[[ $output == *"$root"*"$dir/new/s.sock: its directory will be made"* && $output != *"$root: will"* ]]
+	[[ $output == *"$root"*"ok      grpc.address "*"$dir/new: will be made"* && $output != *"$root: will"* ]]
 	[ ! -e "$dir/new" ]
 	run -1 --separate-stderr stowage check --address "$dir/new/below/s.sock"
 	[[ $output == *"FAILED  grpc.address "*"$dir/new: No such file"*"->"* ]]
+	run -1 --separate-stderr stowage check --root "$dir/new/below"
+	[[ $output == *"FAILED  root "*"$dir/new: No such file"*"->"* ]]
 	touch "$dir/file"
 	run -1 --separate-stderr stowage check --root "$dir/file/below"
 	[[ $output == *FAILED*"Not a directory"* ]]
@@ -258,6 +265,51 @@ advice() { jq -r --arg step "$1" '.steps[] | select(.step == $step) | .advice //
 	run -1 --separate-stderr stowage check --format json
 	[ "$(result bucket)" = failed ]
 	[[ $output == *SignatureDoesNotMatch* && $(advice bucket) == *"secret key"* ]]
+}
+
+@test "a server that does not answer" {
+	bucket "endpoint=\"$FAULTS_URL\"" max_attempts=10
+	faults '[{"hang_response": -1}]'
+	SECONDS=0
+	run -1 --separate-stderr stowage check --format json
+	((SECONDS < 60)) # 10 attempts of 30 s, were it a daemon
+	[ "$(result bucket)" = failed ]
+	[ -z "$stderr" ]
+	# On a terminal it is said meanwhile what is tried.
+	faults '[]'
+	run -0 env TERM=xterm script --quiet --return --command "'$STOWAGE' check ${where[*]} >'$dir/out'" /dev/null
+	[[ $output == *"bucket ..."*"multipart ..."* ]]
+	grep -q '^ok      bucket ' "$dir/out"
+}
+
+@test "a signal ends what waits for a server that does not answer" {
+	local command pid
+	bucket "endpoint=\"$FAULTS_URL\"" max_attempts=10
+	faults '[]'
+	start_daemon
+	a=$(put one)
+	run -0 stowage flush --timeout 20s
+	stop_daemon
+	sed 's/"tiered"/"direct"/' "$dir/bucket.toml" >"$dir/direct.toml"
+	for command in gc "gc --explain $a" check "verify --config $dir/direct.toml"; do
+		for signal in INT TERM; do
+			faults '[{"hang_response": -1}]'
+			# shellcheck disable=SC2086
+			env --default-signal=INT "$STOWAGE" ${command%% *} "${where[@]}" ${command#"${command%% *}"} 2>"$dir/err" >"$dir/out" 3>&- &
+			pid=$!
+			for ((i = 0; i < 100; i++)); do
+				[ "$(curl --silent "$FAULTS_CONTROL/rules" | jq '.[0].applied')" -eq 0 ] || break
+				sleep 0.1
+			done
+			kill -$signal $pid
+			SECONDS=0
+			status=0
+			wait $pid || status=$?
+			((SECONDS < 15))
+			[ $status -eq $((128 + $(kill -l $signal))) ]
+			[ "${command%% *}" != gc ] || grep -q interrupted "$dir/err"
+		done
+	done
 }
 
 @test "commands that are for local bytes say so" {

@@ -96,6 +96,11 @@ static void bars_fit_the_terminal(void **state)
 	assert_true(read(master, text, sizeof(text) - 1) > 0);
 	assert_string_equal(text, "\r\033[K");
 	assert_false(p.shown);
+	memset(text, 0, sizeof(text));
+	progress_doing(&p, "multipart");
+	assert_true(p.shown);
+	assert_true(read(master, text, sizeof(text) - 1) > 0);
+	assert_string_equal(text, "\r\033[Kmultipart ...");
 	fclose(to);
 	close(master);
 }
