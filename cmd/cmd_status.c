@@ -65,6 +65,12 @@ static void add_fleet_json(struct record *r, const struct fleet_status *st)
 		record_append(r, "behind", behind_record(&st->behind[i]));
 }
 
+/* As `stowage gc` has it, too. */
+static const char *node_of(const struct daemon_status *st)
+{
+	return st->fleet && *st->fleet->node ? st->fleet->node : st->node;
+}
+
 static void print_daemon_json(const struct daemon_status *st)
 {
 	struct record *r = record_new();
@@ -76,7 +82,7 @@ static void print_daemon_json(const struct daemon_status *st)
 	record_text(r, "root", st->root);
 	record_text(r, "address", st->address);
 	record_text(r, "backend", st->backend);
-	record_text(r, "node", st->node);
+	record_text(r, "node", node_of(st));
 	record_number(r, "blobs", st->blobs);
 	record_number(r, "blob_bytes", st->blob_bytes);
 	record_number(r, "ingests", st->ingests);
@@ -178,7 +184,7 @@ static void print_daemon(const struct daemon_status *st)
 	printf("Daemon:    running, version %s, pid %lld\nStarted:   %s\n", st->version, (long long)st->pid,
 	       when);
 	printf("Address:   %s\nRoot:      %s\nBackend:   %s\nNode:      %s\n", st->address, st->root,
-	       st->backend, st->node);
+	       st->backend, node_of(st));
 	print_counts(st->blobs, st->blob_bytes, st->ingests, st->ingest_bytes);
 	if (st->fleet)
 		print_fleet(st->fleet);

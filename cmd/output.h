@@ -68,7 +68,8 @@ void table_end(struct table *t);
 struct record;
 
 struct record *record_new(void);
-void record_free(struct record *r);                                     /* NULL is a no-op */
+void record_free(struct record *r); /* NULL is a no-op */
+void record_freep(struct record **r);
 void record_text(struct record *r, const char *key, const char *value); /* NULL: null */
 void record_number(struct record *r, const char *key, uint64_t n);
 void record_bool(struct record *r, const char *key, bool b);

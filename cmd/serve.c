@@ -115,6 +115,19 @@ static int open_both(struct daemon *d, struct stow_err *err)
 	return open_store(d, err) < 0 ? -1 : listener_open(&o, &d->listener, err);
 }
 
+static void log_serving(const struct daemon *d)
+{
+	CLEANUP(freep) char *bucket = storage_bucket_name(d->conf);
+	struct fleet_status fleet = { 0 };
+	struct stow_err ignored;
+	bool shared = store_fleet_status(d->store, &fleet, &ignored) == 0 && *fleet.node != '\0';
+
+	log_info("serving", LOG_S("address", d->conf->grpc.address), LOG_S("root", d->conf->root),
+		 LOG_S("backend", storage_name(d->conf)), LOG_S("bucket", bucket ? bucket : "none"),
+		 LOG_S("node", shared ? fleet.node : store_node_id(d->store)),
+		 LOG_S("version", STOWAGE_VERSION), LOG_I("pid", getpid()));
+}
+
 /* From here on there are threads. */
 static void start(struct daemon *d)
 {
@@ -139,8 +152,7 @@ static void start(struct daemon *d)
 		.backend = storage_name(c),
 		.reconciling = upkeep_reconciling(d->upkeep),
 	});
-	log_info("serving", LOG_S("address", c->grpc.address), LOG_S("root", c->root),
-		 LOG_S("version", STOWAGE_VERSION), LOG_I("pid", getpid()));
+	log_serving(d);
 	notify_systemd("READY=1\nSTATUS=serving\n");
 }
 

@@ -160,6 +160,7 @@ static struct fleet_status *copy_fleet(const Pb__FleetStatus *m)
 	};
 	copy_line(st->upload_error, m->upload_error);
 	copy_line(st->untold_error, m->untold_error);
+	copy_line(st->node, m->node);
 	for (size_t i = 0; i < m->n_behind && i < FLEET_BEHIND_MAX; i++) {
 		struct fleet_behind *b = &st->behind[st->n_behind++];
 

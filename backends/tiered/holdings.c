@@ -175,6 +175,7 @@ void holdings_status(struct holdings *h, struct fleet_status *st)
 	LOCK_SCOPE(&h->lock);
 
 	CHECK_OBJ(h, HOLDINGS_MAGIC);
+	(void)snprintf(st->node, sizeof(st->node), "%s", h->name + strlen(NOTE_NODES));
 	st->untold_ns = h->untold_ns;
 	if (h->untold_ns == 0)
 		return;

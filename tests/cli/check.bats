@@ -229,6 +229,33 @@ advice() { jq -r --arg step "$1" '.steps[] | select(.step == $step) | .advice //
 	[[ $output == *"FAILED  source[1] bucket "*NoSuchBucket*source.s3.bucket* ]]
 }
 
+@test "gc says what would go, and calls nodes as they call themselves" {
+	bucket
+	sed -i 's/^type = "s3"/&\nclaim_interval = "200ms"/' "$dir/bucket.toml"
+	start_daemon
+	grep -q "msg=serving .*backend=tiered bucket=s3://layers/a node=" "$dir/daemon.log"
+	a=$(put one)
+	run -0 stowage flush --timeout 20s
+	node=$(stowage status --format json | jq -r .node)
+	for ((i = 0; i < 100; i++)); do
+		run -0 --separate-stderr stowage gc --explain "$a"
+		[[ $output != *"holds it, as it told"* ]] || break
+		sleep 0.1
+	done
+	[[ $output == *"node $node ("*"holds it, as it told"* ]]
+	grep -q "msg=serving .*node=$node " "$dir/daemon.log"
+	"$CTR" --address "$sock" content rm "$a"
+	stop_daemon # tells what it holds
+	run -0 --separate-stderr stowage gc --dry-run --grace 0 --format json
+	[ "$(json '.to_go, .to_go_bytes, .would_remove[0].digest, .would_remove[0].size')" = $'1\n3\n'"$a"$'\n3' ]
+	[ "$(json 'has("marked")' || true)" = false ]
+	[ -z "$stderr" ]
+	run -0 --separate-stderr stowage gc --dry-run --grace 0
+	[[ $output == *"would remove $a (3 bytes)"*"to go    1, 3 B"* ]]
+	run -0 --separate-stderr stowage gc --grace 0 --format json
+	[ "$(json '.marked, .removed')" = $'1\n1' ]
+}
+
 @test "a server without conditions is noted" {
 	bucket
 	settings '{"conditional_put": "refuse", "conditional_complete": "ignore"}'
