@@ -154,6 +154,14 @@ int cmd_ls(int argc, char **argv)
 		output_fail(SPEC.command, &err);
 		return EXIT_USAGE;
 	}
+	if (filter_bad_regex(filter)) {
+		CLEANUP(freep) char *clean = output_clean(filter_bad_regex(filter));
+
+		output_message(SPEC.command,
+			       "%s is no regular expression (in RE2's syntax), and matches nothing, as "
+			       "containerd has it",
+			       clean);
+	}
 	if (flags_load_conf(&common, &conf) < 0)
 		return EXIT_USAGE;
 	if (access_read(&common, conf, &meta, &err) < 0 ||

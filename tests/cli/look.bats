@@ -32,6 +32,38 @@ load helper
 	done
 }
 
+@test "help and version" {
+	run -0 --separate-stderr "$STOWAGE" help
+	[[ $output == *"Usage: stowage COMMAND"* ]]
+	run -0 --separate-stderr "$STOWAGE" help ls
+	[[ $output == "Usage: stowage ls "* ]]
+	run -0 --separate-stderr "$STOWAGE" help help
+	run -0 --separate-stderr "$STOWAGE" --version
+	[[ $output == "stowage "* ]]
+	run -2 --separate-stderr "$STOWAGE" help nope
+	[[ $stderr == *'unknown command "nope"'* && -z $output ]]
+	run -2 --separate-stderr "$STOWAGE" help ls info
+	run -2 --separate-stderr "$STOWAGE" version x
+	[ -z "$output" ]
+}
+
+@test "config check says which files there are" {
+	[ ! -e /etc/stowage/config.toml ] || skip "this machine has one"
+	run -0 --separate-stderr "$STOWAGE" config check
+	[ "$output" = "OK: no files: there is no /etc/stowage/config.toml" ]
+	run -0 --separate-stderr "$STOWAGE" config check --config "$dir/empty.toml"
+	[ "$output" = "OK: $dir/empty.toml" ]
+}
+
+@test "a regular expression that is none is told of" {
+	start_daemon
+	put one >/dev/null
+	run -0 --separate-stderr stowage ls -q 'digest~=['
+	[[ -z $output && $stderr == *"[ is no regular expression"* ]]
+	run -0 --separate-stderr stowage ls -q 'digest~=256'
+	[[ -n $output && -z $stderr ]]
+}
+
 @test "ls, with a daemon and without" {
 	start_daemon
 	a=$(put one kind=layer)
