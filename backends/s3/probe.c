@@ -56,6 +56,10 @@ void probe_tell_failure(struct probe *p, const char *name, const char *action, c
 		snprintf(advice, sizeof(advice),
 			 "the server cannot be reached, or is overloaded: see %s.endpoint and %s.proxy",
 			 p->table, p->table);
+	else
+		snprintf(advice, sizeof(advice),
+			 "that is not what an S3 server answers: see %s.endpoint and %s.addressing", p->table,
+			 p->table);
 	probe_tell(p, name, PROBE_FAILED, advice, "%s", err->msg);
 }
 

@@ -288,6 +288,13 @@ advice() { jq -r --arg step "$1" '.steps[] | select(.step == $step) | .advice //
 	run -1 --separate-stderr stowage check --format json
 	[ "$(result bucket)" = failed ]
 	[[ $(advice bucket) == *remote.s3.endpoint* ]]
+	[ "$(json '.steps[] | select(.step == "bucket") | .detail' | grep -o 127.0.0.1 | wc -l)" -eq 1 ]
+	# A server, but of something else.
+	bucket "endpoint=\"$FAULTS_URL\""
+	faults '[{"status": 404, "body": "404 page not found"}]'
+	run -1 --separate-stderr stowage check --format json
+	[ "$(result bucket)" = failed ]
+	[[ $(advice bucket) == *"not what an S3 server answers"*remote.s3.endpoint* ]]
 	bucket 'secret_key="wrong"'
 	run -1 --separate-stderr stowage check --format json
 	[ "$(result bucket)" = failed ]
@@ -307,6 +314,29 @@ advice() { jq -r --arg step "$1" '.steps[] | select(.step == $step) | .advice //
 	run -0 env TERM=xterm script --quiet --return --command "'$STOWAGE' check ${where[*]} >'$dir/out'" /dev/null
 	[[ $output == *"bucket ..."*"multipart ..."* ]]
 	grep -q '^ok      bucket ' "$dir/out"
+}
+
+@test "an upload that fails is told of without saying anything twice, and flush says why it waits" {
+	bucket "endpoint=\"$FAULTS_URL\""
+	faults '[{"target": "/blobs/", "status": 400, "body": "<Error><Code>InvalidRequest</Code><Message>no</Message></Error>"}]'
+	start_daemon
+	a=$(put one)
+	run -1 --separate-stderr stowage flush --timeout 2s
+	[[ $stderr == *"1 blob of 3 B is not in the bucket yet; the last upload failed: INTERNAL: s3: "*"$(hex "$a")"*400* ]]
+	run -0 stowage status --format json
+	[ "$(json .upload_error | grep -o "$(hex "$a")" | wc -l)" -eq 1 ]
+	stop_daemon
+	# It is away.
+	sed -i 's|^endpoint = .*|endpoint = "http://127.0.0.1:1"|' "$dir/bucket.toml"
+	start_daemon
+	for ((i = 0; i < 200; i++)); do
+		stowage status --format json | jq -e '.behind[0].reachable | not' >/dev/null && break
+		[ $((i % 20)) -ne 0 ] || "$CTR" --address "$sock" content get "sha256:$(printf %064d $i)" >/dev/null 2>&1 || true
+		sleep 0.1
+	done
+	run -1 --separate-stderr stowage flush --timeout 0s
+	[[ $stderr == *"the bucket is away: "*127.0.0.1* ]]
+	[[ $(run env TERM=xterm script --quiet --return --command "'$STOWAGE' flush ${where[*]} --timeout 1s" /dev/null && echo "$output") == *"0%  0 B of 3 B  the bucket is away: "* ]]
 }
 
 @test "a signal ends what waits for a server that does not answer" {
