@@ -133,12 +133,11 @@ int fail(struct toml_error *err, unsigned line, unsigned column, std::string_vie
 /* Whether it may be of a value that lacks its quotes: /x, yes, 30s, 50GiB, info. */
 bool wants_quotes(const std::string &why)
 {
-	static const char *const tried[] = { "parsing value",  "parsing decimal integer",
-					     "parsing boolean", "parsing floating-point",
+	static const char *const tried[] = { "parsing value",          "parsing decimal integer",
+					     "parsing boolean",        "parsing floating-point",
 					     "parsing key-value pair", "parsing infinity" };
-	return std::any_of(std::begin(tried), std::end(tried), [&](const char *what) {
-		return why.find(what) != std::string::npos;
-	});
+	return std::any_of(std::begin(tried), std::end(tried),
+			   [&](const char *what) { return why.find(what) != std::string::npos; });
 }
 
 int read_document(std::string_view doc, toml_visit *visit, void *arg, struct toml_error *err) noexcept
