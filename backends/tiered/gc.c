@@ -90,7 +90,7 @@ static int pick(void *arg, const struct digest *d, const struct blob_stat *st, s
 		return 0;
 	}
 	digest_format(d, text);
-	gc_say(g, "would remove %s (%" PRIu64 " bytes)", text, st->size);
+	gc_say(g, "would remove %s (%" PRIu64 " byte%s)", text, st->size, st->size == 1 ? "" : "s");
 	return 0;
 }
 
