@@ -1,7 +1,7 @@
 # A thin front: meson builds, scripts/ does the rest.
 #
 #   make            the daemon, in build/
-#   make demo       shows Stowage at work, in about a minute
+#   make demo       shows Stowage at work; two minutes the first time, with what it installs and builds
 #   make test       everything there is to test
 #   make bench      measures it against containerd's own store; BENCH="--quick --rows 1,4" and so on
 #   make install    DESTDIR= PREFIX=

@@ -21,6 +21,8 @@ enum source_layout {
 			  */
 	SOURCE_STOWAGE,  /* ours, and containerd's: blobs/<alg>/<hex> */
 };
+/* Where the blobs are below the directory: "blobs". Static storage. */
+const char *source_dir_top(enum source_layout layout);
 /* The blobs in the directory `path`, for reading alone: what would change anything is UNIMPLEMENTED. Fit to
  * stand behind a tiered backend. NOT_FOUND if there is no such directory; one that is empty, or comes to be
  * filled later, is none of our business. */

@@ -2,14 +2,34 @@
 
 #include "cmd/output.h"
 #include "cmd/storage.h"
+#include "content/base/clock.h"
 #include "content/base/mem.h"
 
+#include <errno.h>
 #include <limits.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
-int access_read(const struct conf *c, struct meta **ret_m, struct stow_err *err)
+static int check_address(const struct conf *c, struct stow_err *err)
+{
+	CLEANUP(daemon_status_free) struct daemon_status st = { 0 };
+
+	if (access_daemon(c, NULL, &st, err) == 0 && access_same_root(c, &st, err) == 0)
+		return 0;
+	return stow_fail(
+		err, STOW_FAILED_PRECONDITION,
+		"this command reads the database itself: beside --address it needs --root or --config (%s)",
+		err->msg);
+}
+
+int access_read(const struct common_flags *common, const struct conf *c, struct meta **ret_m,
+		struct stow_err *err)
 {
 	CLEANUP(freep) char *path = store_meta_path(c->root);
 
+	if (common && flags_only_address(common) && check_address(c, err) < 0)
+		return -1;
 	if (meta_open(path, META_READ_ONLY, 0, ret_m, NULL, err) == 0)
 		return 0;
 	if (err->code == STOW_NOT_FOUND)
@@ -35,6 +55,49 @@ char *access_blob_path(const struct conf *c, const struct digest *d)
 	return x_asprintf("%s/blobs/%s/%s", c->local.path, digest_alg_name((enum digest_alg)d->alg), hex);
 }
 
+/* gRPC explains at length what connect(2) says in a word. */
+static int knock(const char *path, struct stow_err *err)
+{
+	CLEANUP(fd_closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int e;
+
+	(void)snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path); /* conf/ refuses longer ones */
+	if (fd < 0)
+		return stow_fail_errno(err, errno, "socket");
+	/* EAGAIN: many are waiting to be let in. */
+	if (connect(fd, (const struct sockaddr *)&addr, sizeof(addr)) == 0 || errno == EAGAIN)
+		return 0;
+	e = errno;
+	if (e == EACCES || e == EPERM)
+		return stow_fail(err, STOW_PERMISSION_DENIED,
+				 "the daemon at %s may not be asked: permission denied", path);
+	if (e == ENOENT)
+		return stow_fail(err, STOW_UNAVAILABLE, "no daemon at %s: there is no such socket", path);
+	return stow_fail(err, STOW_UNAVAILABLE, "no daemon answers at %s: %s", path,
+			 e == ECONNREFUSED ? "nobody listens on that socket" : strerrordesc_np(e));
+}
+
+static int fail_silent(const char *path, struct stow_err *err)
+{
+	if (err->code == STOW_DEADLINE_EXCEEDED)
+		return stow_fail(err, STOW_UNAVAILABLE,
+				 "no daemon answers at %s: it has taken more than %d s", path,
+				 (int)(ACCESS_TIMEOUT_NS / NSEC_PER_SEC));
+	if (err->code == STOW_UNAVAILABLE)
+		return stow_fail(err, STOW_UNAVAILABLE, "no daemon answers at %s: it hangs up", path);
+	return stow_wrap(err, "no daemon answers at %s", path);
+}
+
+char *access_existing(const char *path)
+{
+	char *at = x_strdup(path), *slash;
+
+	while (access(at, F_OK) < 0 && errno == ENOENT && (slash = strrchr(at, '/')) != NULL)
+		slash[slash == at] = '\0';
+	return at;
+}
+
 int access_daemon(const struct conf *c, struct client **ret_c, struct daemon_status *ret_st,
 		  struct stow_err *err)
 {
@@ -44,13 +107,11 @@ int access_daemon(const struct conf *c, struct client **ret_c, struct daemon_sta
 		return stow_fail(err, STOW_UNAVAILABLE,
 				 "the daemon's address is %s: name the socket's path by --address",
 				 c->grpc.address);
-	/* gRPC explains at length what connect(2) says in a word. */
-	if (access(c->grpc.address, F_OK) < 0)
-		return stow_fail(err, STOW_UNAVAILABLE, "no daemon at %s: there is no such socket",
-				 c->grpc.address);
+	if (knock(c->grpc.address, err) < 0)
+		return -1;
 	client = client_new(c->grpc.address, ACCESS_TIMEOUT_NS);
 	if (client_status(client, ret_st, err) < 0)
-		return stow_wrap(err, "no daemon answers at %s", c->grpc.address);
+		return fail_silent(c->grpc.address, err);
 	if (ret_c)
 		*ret_c = TAKE(client);
 	return 0;
@@ -102,7 +163,7 @@ static int open_client(struct owner *o, const struct conf *c, struct stow_err *e
 
 	if (access_daemon(c, &o->client, &st, err) < 0 || access_same_root(c, &st, err) < 0)
 		return -1;
-	return access_read(c, &o->meta, err);
+	return access_read(NULL, c, &o->meta, err);
 }
 
 int owner_open(const struct conf *c, const char *command, struct owner **ret_o, struct stow_err *err)

@@ -3,16 +3,18 @@
 #ifndef STOWAGE_CMD_ACCESS_H
 #define STOWAGE_CMD_ACCESS_H
 
-#include "conf/conf.h"
+#include "cmd/flags.h"
 #include "content/store.h"
 #include "proto/client.h"
 
 /* How long a daemon may take to answer. */
 #define ACCESS_TIMEOUT_NS (5 * INT64_C(1000000000))
 
-/* The database, for reading. NOT_FOUND, naming the root, if there is none. A process has one database
- * open at a time: close it before owner_open(). */
-int access_read(const struct conf *c, struct meta **ret_m, struct stow_err *err) MUST_CHECK;
+/* The database, for reading. NOT_FOUND, naming the root, if there is none; FAILED_PRECONDITION where `common`
+ * (may be NULL) asks for a daemon by its address alone, and that one has another root. A process has one
+ * database open at a time: close it before owner_open(). */
+int access_read(const struct common_flags *common, const struct conf *c, struct meta **ret_m,
+		struct stow_err *err) MUST_CHECK;
 
 /* The size that the database has for the blob. NOT_FOUND if it has none. */
 int access_lookup(struct meta *m, const struct digest *d, uint64_t *ret_size,
@@ -21,8 +23,13 @@ int access_lookup(struct meta *m, const struct digest *d, uint64_t *ret_size,
 /* Where the bytes of a blob are: "<local.path>/blobs/<alg>/<hex>". To be freed. */
 char *access_blob_path(const struct conf *c, const struct digest *d);
 
-/* Asks the daemon on the configured socket. UNAVAILABLE if none answers. *ret_st is to be freed; so is
- * *ret_c (NULL: not wanted), with which more can be asked. */
+/* The nearest that there is: `path`, or the directory in which what is missing of it would be made. To be
+ * freed.
+ */
+char *access_existing(const char *path);
+
+/* Asks the daemon on the configured socket. UNAVAILABLE if none answers, PERMISSION_DENIED if we may not ask
+ * it. *ret_st is to be freed; so is *ret_c (NULL: not wanted), with which more can be asked. */
 int access_daemon(const struct conf *c, struct client **ret_c, struct daemon_status *ret_st,
 		  struct stow_err *err) MUST_CHECK;
 

@@ -80,7 +80,7 @@ static int config_check(const struct common_flags *common)
 	printf("OK:");
 	for (size_t i = 0; i < conf->n_files; i++)
 		printf("%s %s", i > 0 ? "," : "", conf->files[i]);
-	return print_out(conf->n_files == 0 ? " no files, defaults only\n" : "\n");
+	return print_out(conf->n_files == 0 ? " no files: there is no " CONF_DEFAULT_FILE "\n" : "\n");
 }
 
 int cmd_config(int argc, char **argv)

@@ -37,31 +37,51 @@ struct flush {
 	const atomic_bool *interrupted;
 	struct progress progress;
 	uint64_t most; /* pending bytes at once, so far */
+	char waiting[PROGRESS_TEXT_MAX];
 };
+
+/* Why nothing is uploaded, *ret_what and its error; false where it may be. The bucket is the first one
+ * behind. */
+static bool is_held_up(const struct fleet_status *st, const char **ret_what, const char **ret_error)
+{
+	bool away = st->n_behind > 0 && st->behind[0].away;
+
+	if (!away && !st->unshared)
+		return false;
+	*ret_what = away ? "the bucket is away" : "the fleet cannot be told what is here";
+	*ret_error = away ? st->behind[0].error : st->untold_error;
+	return true;
+}
 
 static void show(struct flush *f, const struct fleet_status *st)
 {
+	const char *what, *error;
 	uint64_t done;
 
+	f->progress.waiting = NULL;
+	if (is_held_up(st, &what, &error)) {
+		CLEANUP(freep) char *clean = output_clean(error);
+
+		(void)snprintf(f->waiting, sizeof(f->waiting), "%s: %s", what, clean);
+		f->progress.waiting = f->waiting;
+	}
 	if (st->pending_bytes > f->most)
 		f->progress.total = f->most = st->pending_bytes;
 	done = f->most - st->pending_bytes;
-	if (done > f->progress.done)
-		progress_add(&f->progress, done - f->progress.done, clock_mono_ns());
+	progress_add(&f->progress, done > f->progress.done ? done - f->progress.done : 0, clock_mono_ns());
 }
 
 /* What is still pending, and why, as far as it is known. */
 static int fail_pending(const struct fleet_status *st, const char *why, struct stow_err *err)
 {
+	const char *what = *st->upload_error ? "the last upload failed" : "", *error = st->upload_error;
 	char size[OUTPUT_TEXT_MAX];
-	const char *reason = st->upload_error;
 
-	for (size_t i = 0; i < st->n_behind && *reason == '\0'; i++)
-		if (st->behind[i].away)
-			reason = st->behind[i].error;
+	(void)is_held_up(st, &what, &error);
 	output_size(st->pending_bytes, size);
-	return stow_fail(err, STOW_UNAVAILABLE, "%s, %llu blobs of %s are not in the bucket yet%s%s", why,
-			 (unsigned long long)st->pending, size, *reason ? "; " : "", reason);
+	return stow_fail(err, STOW_UNAVAILABLE, "%s, %llu blob%s of %s %s not in the bucket yet%s%s%s%s", why,
+			 (unsigned long long)st->pending, output_plural(st->pending), size,
+			 st->pending == 1 ? "is" : "are", *what ? "; " : "", what, *error ? ": " : "", error);
 }
 
 /* *ret_done: nothing is pending any more. Where something is, the `last` look fails for it. */

@@ -13,7 +13,9 @@ static const char *grace = "168h", *wait_for = "5m", *digest;
 static bool dry_run;
 
 static const struct flag OWN[] = {
-	{ .name = "dry-run", .set = &dry_run, .help = "only say what would be removed" },
+	{ .name = "dry-run",
+	  .set = &dry_run,
+	  .help = "only say what would be removed (of the bucket, only the note gc/clock is written)" },
 	{ .name = "grace",
 	  .text = &grace,
 	  .value = "DURATION",
@@ -42,6 +44,7 @@ static const struct flags_spec SPEC = {
 struct report {
 	bool json;
 	struct record *explanation; /* NULL, or where the lines go */
+	struct record *result;      /* of a run, for JSON */
 };
 
 /* Results go to standard output, what happens meanwhile to standard error. */
@@ -62,17 +65,25 @@ static void say(void *arg, const char *line)
 	}
 }
 
-static void print_json(const struct gc_result *r)
+static void would_remove(void *arg, const struct digest *d, uint64_t size)
 {
-	struct record *out = record_new();
+	const struct report *r = arg;
+	struct record *one = record_new();
 
+	record_digest(one, "digest", d);
+	record_number(one, "size", size);
+	record_append(r->result, "would_remove", one);
+}
+
+static void print_json(const struct gc_result *r, struct record *out)
+{
 	record_bool(out, "dry_run", dry_run);
 	record_number(out, "objects", r->objects);
 	record_number(out, "bytes", r->bytes);
 	record_number(out, "held", r->held);
 	record_number(out, "young", r->young);
-	record_number(out, "marked", r->marked);
-	record_number(out, "marked_bytes", r->marked_bytes);
+	record_number(out, dry_run ? "to_go" : "marked", r->marked);
+	record_number(out, dry_run ? "to_go_bytes" : "marked_bytes", r->marked_bytes);
 	record_number(out, "removed", r->removed);
 	record_number(out, "removed_bytes", r->removed_bytes);
 	record_number(out, "nodes", r->nodes);
@@ -90,13 +101,24 @@ static void print_text(const struct gc_result *r)
 	output_size(r->removed_bytes, removed);
 	printf("nodes    %u, of these %u taken for gone\n", r->nodes, r->dead);
 	if (r->silent > 0)
-		printf("silent   %u nodes have not answered: nothing was removed; try again\n", r->silent);
+		printf("silent   %u node%s not answered: nothing was removed; try again\n", r->silent,
+		       r->silent == 1 ? " has" : "s have");
 	if (r->objects > 0 || r->marked == 0)
 		printf("objects  %llu, %s\nheld     %llu\nyoung    %llu\n", (unsigned long long)r->objects,
 		       bytes, (unsigned long long)r->held, (unsigned long long)r->young);
 	printf("%s   %llu, %s\n", dry_run ? "to go " : "marked", (unsigned long long)r->marked, marked);
 	if (!dry_run)
 		printf("removed  %llu, %s\n", (unsigned long long)r->removed, removed);
+}
+
+static int fail(struct stow_err *err)
+{
+	int status = interrupt_status();
+
+	if (status != 0 && err->code != STOW_CANCELLED)
+		(void)stow_wrap(err, "interrupted");
+	(void)output_fail(SPEC.command, err);
+	return status != 0 ? status : EXIT_FAILURE;
 }
 
 static int explain(const struct gc_options *o, struct report *r, struct stow_err *err)
@@ -115,20 +137,23 @@ static int explain(const struct gc_options *o, struct report *r, struct stow_err
 	if (rc == 0 && r->explanation != NULL)
 		record_print(TAKE(r->explanation), stdout);
 	record_free(r->explanation);
-	return rc < 0 ? output_fail(SPEC.command, err) : EXIT_SUCCESS;
+	return rc < 0 ? fail(err) : EXIT_SUCCESS;
 }
 
-static int run(const struct gc_options *o, const struct report *r, struct stow_err *err)
+static int run(struct gc_options *o, struct report *r, struct stow_err *err)
 {
+	CLEANUP(record_freep) struct record *out = record_new();
 	struct gc_result result;
 
-	if (gc_run(o, &result, err) < 0) {
-		int status = output_fail(SPEC.command, err);
-
-		return interrupt_status() != 0 ? interrupt_status() : status;
+	if (r->json && dry_run) {
+		r->result = out;
+		record_append(out, "would_remove", NULL);
+		o->would_remove = would_remove;
 	}
+	if (gc_run(o, &result, err) < 0)
+		return fail(err);
 	if (r->json)
-		print_json(&result);
+		print_json(&result, TAKE(out));
 	else
 		print_text(&result);
 	return result.silent > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
@@ -159,6 +184,8 @@ int cmd_gc(int argc, char **argv)
 	o.bucket = bucket;
 	o.dry_run = dry_run;
 	o.stop = interrupt_begin();
+	interrupt_guard(bucket);
 	status = digest ? explain(&o, &report, &err) : run(&o, &report, &err);
+	interrupt_unguard();
 	return output_flush(SPEC.command) < 0 ? EXIT_FAILURE : status;
 }

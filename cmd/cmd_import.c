@@ -276,11 +276,11 @@ static void report(struct import *im)
 	}
 	output_size(im->place.bytes, size);
 	printf("%s%" PRIu64 " linked, %" PRIu64 " copied, %" PRIu64 " skipped, %" PRIu64
-	       " failed; %s imported\n",
+	       " failed; %s %simported\n",
 	       dry_run                 ? "dry run: "
 	       : atomic_load(im->stop) ? "interrupted: "
 				       : "",
-	       im->linked, im->copied, im->skipped, im->failed, size);
+	       im->linked, im->copied, im->skipped, im->failed, size, dry_run ? "would be " : "");
 }
 
 int cmd_import(int argc, char **argv)

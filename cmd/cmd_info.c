@@ -3,6 +3,7 @@
 #include "cmd/commands.h"
 #include "cmd/flags.h"
 #include "cmd/output.h"
+#include "cmd/storage.h"
 #include "content/base/clock.h"
 #include "content/base/mem.h"
 
@@ -19,17 +20,19 @@ static const struct flags_spec SPEC = {
 
 /* How a blob's file compares with its record. */
 struct on_disk {
-	const char *state; /* "ok", "missing", "wrong-size", "not-a-file", "unreadable" */
+	const char *state; /* "ok", "missing", "behind", "wrong-size", "not-a-file", "unreadable" */
 	uint64_t size;     /* bytes that are there */
 	int error;         /* errno of "unreadable" */
 };
 
-static struct on_disk look(const char *path, uint64_t recorded)
+static struct on_disk look(const char *path, uint64_t recorded, bool behind)
 {
 	struct stat st;
 
 	if (lstat(path, &st) < 0)
-		return (struct on_disk){ .state = errno == ENOENT ? "missing" : "unreadable",
+		return (struct on_disk){ .state = errno != ENOENT ? "unreadable"
+						  : behind        ? "behind"
+								  : "missing",
 					 .error = errno };
 	if (!S_ISREG(st.st_mode))
 		return (struct on_disk){ .state = "not-a-file" };
@@ -84,9 +87,11 @@ static void print_json(const struct blob_info *i, int64_t behind_ns, int64_t pin
 	record_print(r, stdout);
 }
 
-static void print_on_disk(const struct on_disk *disk, uint64_t recorded)
+static void print_on_disk(const struct on_disk *disk, uint64_t recorded, bool bucket)
 {
-	if (!strcmp(disk->state, "wrong-size"))
+	if (!strcmp(disk->state, "behind"))
+		printf("On disk:  not here (%s)\n", bucket ? "in the bucket" : "behind");
+	else if (!strcmp(disk->state, "wrong-size"))
 		printf("On disk:  wrong size, %llu bytes instead of %llu\n", (unsigned long long)disk->size,
 		       (unsigned long long)recorded);
 	else if (!strcmp(disk->state, "unreadable"))
@@ -96,7 +101,7 @@ static void print_on_disk(const struct on_disk *disk, uint64_t recorded)
 }
 
 static void print_text(const struct blob_info *i, int64_t behind_ns, int64_t pinned_ns, const char *path,
-		       const struct on_disk *disk)
+		       const struct on_disk *disk, bool bucket)
 {
 	char text[DIGEST_STR_MAX], size[OUTPUT_TEXT_MAX], when[OUTPUT_TEXT_MAX];
 	int64_t now = clock_wall_ns();
@@ -125,7 +130,7 @@ static void print_text(const struct blob_info *i, int64_t behind_ns, int64_t pin
 		printf("Pinned:   yes, since %s\n", when);
 	}
 	printf("Path:     %s\n", path);
-	print_on_disk(disk, i->size);
+	print_on_disk(disk, i->size, bucket);
 }
 
 /* NOT_FOUND that may only be so for the moment is told apart. */
@@ -148,6 +153,7 @@ int cmd_info(int argc, char **argv)
 	CLEANUP(freep) char *path = NULL;
 	struct common_flags common;
 	struct on_disk disk;
+	int64_t behind_ns;
 	struct digest digest;
 	struct stow_err err;
 	int status;
@@ -161,15 +167,17 @@ int cmd_info(int argc, char **argv)
 		return flags_usage(&SPEC, "%s", err.msg);
 	if (flags_load_conf(&common, &conf) < 0)
 		return EXIT_USAGE;
-	if (access_read(conf, &meta, &err) < 0)
+	if (access_read(&common, conf, &meta, &err) < 0)
 		return output_fail(SPEC.command, &err);
 	path = access_blob_path(conf, &digest);
 	if (meta_blob_get(meta, &digest, &info, &err) < 0)
 		return fail_missing(path, &err);
-	disk = look(path, info.size);
+	behind_ns = seen_behind(meta, &digest);
+	disk = look(path, info.size, behind_ns != 0);
 	if (common.json)
-		print_json(&info, seen_behind(meta, &digest), pinned_since(meta, &digest), path, &disk);
+		print_json(&info, behind_ns, pinned_since(meta, &digest), path, &disk);
 	else
-		print_text(&info, seen_behind(meta, &digest), pinned_since(meta, &digest), path, &disk);
+		print_text(&info, behind_ns, pinned_since(meta, &digest), path, &disk,
+			   storage_has_bucket(conf));
 	return output_flush(SPEC.command) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

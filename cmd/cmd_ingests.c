@@ -117,7 +117,7 @@ int cmd_ingests(int argc, char **argv)
 		return status;
 	if (flags_load_conf(&common, &conf) < 0)
 		return EXIT_USAGE;
-	if (access_read(conf, &meta, &err) < 0 || meta_ingests(meta, take_row, &list, &err) < 0)
+	if (access_read(&common, conf, &meta, &err) < 0 || meta_ingests(meta, take_row, &list, &err) < 0)
 		return output_fail(SPEC.command, &err);
 	if (list.n)
 		qsort(list.v, list.n, sizeof(*list.v), compare);

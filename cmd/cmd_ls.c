@@ -72,7 +72,7 @@ static char *labels_text(const struct labels *l)
 		return x_strdup("-");
 	if (l->n == 1 && strlen(l->v[0].key) + strlen(l->v[0].value) <= SHOWN_MAX)
 		return x_asprintf("%s=%s", l->v[0].key, l->v[0].value);
-	return x_asprintf("%zu label%s", l->n, l->n == 1 ? "" : "s");
+	return x_asprintf("%zu label%s", l->n, output_plural(l->n));
 }
 
 /* Since when; 0: it is not. */
@@ -154,9 +154,18 @@ int cmd_ls(int argc, char **argv)
 		output_fail(SPEC.command, &err);
 		return EXIT_USAGE;
 	}
+	if (filter_bad_regex(filter)) {
+		CLEANUP(freep) char *clean = output_clean(filter_bad_regex(filter));
+
+		output_message(SPEC.command,
+			       "%s is no regular expression (in RE2's syntax), and matches nothing, as "
+			       "containerd has it",
+			       clean);
+	}
 	if (flags_load_conf(&common, &conf) < 0)
 		return EXIT_USAGE;
-	if (access_read(conf, &meta, &err) < 0 || meta_pin_count(meta, &pins, &pinned_bytes, &err) < 0)
+	if (access_read(&common, conf, &meta, &err) < 0 ||
+	    meta_pin_count(meta, &pins, &pinned_bytes, &err) < 0)
 		return output_fail(SPEC.command, &err);
 	l.now_ns = clock_wall_ns();
 	l.meta = pins > 0 ? meta : NULL;

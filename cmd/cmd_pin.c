@@ -50,7 +50,7 @@ static void print_pinned(const struct digest *d, const struct fleet_pinned *p, b
 
 	digest_format(d, text);
 	output_size(p->bytes, size);
-	printf("%s: %llu blob%s, %s, %s", text, (unsigned long long)p->blobs, p->blobs == 1 ? "" : "s", size,
+	printf("%s: %llu blob%s, %s, %s", text, (unsigned long long)p->blobs, output_plural(p->blobs), size,
 	       unpin ? "unpinned" : "pinned");
 	output_size(p->absent_bytes, size);
 	if (p->absent > 0)
@@ -178,7 +178,7 @@ static int list_pins(const struct common_flags *common)
 		return flags_usage(&PIN, "--list takes no digests");
 	if (flags_load_conf(common, &conf) < 0)
 		return EXIT_USAGE;
-	if (access_read(conf, &meta, &err) < 0)
+	if (access_read(common, conf, &meta, &err) < 0)
 		return output_fail(PIN.command, &err);
 	if (common->json)
 		records_begin(&records, stdout);

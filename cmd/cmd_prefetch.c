@@ -55,7 +55,7 @@ static int add_absent(struct prefetch *p, const struct conf *conf, struct stow_e
 	struct digest cursor = { 0 };
 	size_t n;
 
-	if (access_read(conf, &meta, err) < 0)
+	if (access_read(NULL, conf, &meta, err) < 0)
 		return -1;
 	do {
 		b->n = 0;
@@ -105,7 +105,7 @@ static int conclude(const struct prefetch *p)
 		output_size(left_bytes, size);
 		output_message(SPEC.command, "%s, %llu blob%s of %s are not here yet%s",
 			       atomic_load(p->interrupted) ? "interrupted" : "the time is over",
-			       (unsigned long long)left, left == 1 ? "" : "s", size, why);
+			       (unsigned long long)left, output_plural(left), size, why);
 	}
 	if (output_flush(SPEC.command) < 0)
 		return EXIT_FAILURE;

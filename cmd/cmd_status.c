@@ -57,9 +57,21 @@ static void add_fleet_json(struct record *r, const struct fleet_status *st)
 	record_number(r, "fetching", st->fetching);
 	record_number(r, "fetched", st->fetched);
 	record_number(r, "fetched_bytes", st->fetched_bytes);
+	if (st->untold_ns)
+		record_time(r, "untold_since", st->untold_ns);
+	else
+		record_null(r, "untold_since");
+	record_text(r, "untold_error", st->untold_ns ? st->untold_error : NULL);
+	record_bool(r, "shared", !st->unshared);
 	record_append(r, "behind", NULL);
 	for (size_t i = 0; i < st->n_behind; i++)
 		record_append(r, "behind", behind_record(&st->behind[i]));
+}
+
+/* As `stowage gc` has it, too. */
+static const char *node_of(const struct daemon_status *st)
+{
+	return st->fleet && *st->fleet->node ? st->fleet->node : st->node;
 }
 
 static void print_daemon_json(const struct daemon_status *st)
@@ -73,7 +85,7 @@ static void print_daemon_json(const struct daemon_status *st)
 	record_text(r, "root", st->root);
 	record_text(r, "address", st->address);
 	record_text(r, "backend", st->backend);
-	record_text(r, "node", st->node);
+	record_text(r, "node", node_of(st));
 	record_number(r, "blobs", st->blobs);
 	record_number(r, "blob_bytes", st->blob_bytes);
 	record_number(r, "ingests", st->ingests);
@@ -134,6 +146,18 @@ static void print_cache(const struct fleet_status *st)
 	printf("Pinned:    %llu, %s\n", (unsigned long long)st->pinned, size);
 }
 
+static void print_untold(const struct fleet_status *st, int64_t now_ns)
+{
+	CLEANUP(freep) char *error = output_clean(st->untold_error);
+	char when[OUTPUT_TEXT_MAX];
+
+	if (!st->untold_ns)
+		return;
+	output_when(st->untold_ns, now_ns, when);
+	printf("Fleet:     cannot be told what is here, since %s: %s;\n           %s until it can\n", when,
+	       error, st->unshared ? "nothing is shared" : "`stowage gc` removes nothing");
+}
+
 static void print_fleet(const struct fleet_status *st)
 {
 	int64_t now_ns = clock_wall_ns();
@@ -141,6 +165,7 @@ static void print_fleet(const struct fleet_status *st)
 
 	print_queue(st, now_ns);
 	print_cache(st);
+	print_untold(st, now_ns);
 	for (size_t i = 0; i < st->n_behind; i++) {
 		CLEANUP(freep) char *name = output_clean(st->behind[i].name);
 		CLEANUP(freep) char *error = output_clean(st->behind[i].error);
@@ -162,7 +187,7 @@ static void print_daemon(const struct daemon_status *st)
 	printf("Daemon:    running, version %s, pid %lld\nStarted:   %s\n", st->version, (long long)st->pid,
 	       when);
 	printf("Address:   %s\nRoot:      %s\nBackend:   %s\nNode:      %s\n", st->address, st->root,
-	       st->backend, st->node);
+	       st->backend, node_of(st));
 	print_counts(st->blobs, st->blob_bytes, st->ingests, st->ingest_bytes);
 	if (st->fleet)
 		print_fleet(st->fleet);
@@ -191,17 +216,21 @@ static void look(const struct conf *conf, struct offline *o)
 {
 	CLEANUP(meta_closep) struct meta *meta = NULL;
 
-	o->readable = access_read(conf, &meta, &o->err) == 0 &&
+	o->readable = access_read(NULL, conf, &meta, &o->err) == 0 &&
 		      meta_blob_count(meta, &o->blobs, &o->blob_bytes, &o->err) == 0 &&
 		      meta_ingests(meta, add_ingest, o, &o->err) == 0;
 }
 
-static void print_offline_json(const struct conf *conf, const char *why, const struct offline *o)
+/* Whoever may not ask does not know. */
+static void print_offline_json(const struct conf *conf, const struct stow_err *why, const struct offline *o)
 {
 	struct record *r = record_new();
 
-	record_bool(r, "running", false);
-	record_text(r, "error", why);
+	if (why->code == STOW_PERMISSION_DENIED)
+		record_null(r, "running");
+	else
+		record_bool(r, "running", false);
+	record_text(r, "error", why->msg);
 	record_text(r, "root", conf->root);
 	record_text(r, "address", conf->grpc.address);
 	if (o->readable) {
@@ -215,9 +244,11 @@ static void print_offline_json(const struct conf *conf, const char *why, const s
 	record_print(r, stdout);
 }
 
-static void print_offline(const struct conf *conf, const struct offline *o)
+static void print_offline(const struct conf *conf, const struct stow_err *why, const struct offline *o)
 {
-	printf("Daemon:    not running\nAddress:   %s\nRoot:      %s\n", conf->grpc.address, conf->root);
+	printf("Daemon:    %s\nAddress:   %s\nRoot:      %s\n",
+	       why->code == STOW_PERMISSION_DENIED ? "may not be asked (permission denied)" : "not running",
+	       conf->grpc.address, conf->root);
 	if (o->readable)
 		print_counts(o->blobs, o->blob_bytes, o->ingests, o->ingest_bytes);
 }
@@ -248,9 +279,9 @@ int cmd_status(int argc, char **argv)
 	if (!offline.readable)
 		output_fail(SPEC.command, &offline.err);
 	if (common.json)
-		print_offline_json(conf, err.msg, &offline);
+		print_offline_json(conf, &err, &offline);
 	else
-		print_offline(conf, &offline);
+		print_offline(conf, &err, &offline);
 	(void)output_flush(SPEC.command);
 	return EXIT_FAILURE;
 }

@@ -361,8 +361,8 @@ static void report_text(const struct verify *v)
 
 	output_size(v->check.bytes, size);
 	output_age(clock_mono_ns() - v->start_ns, took);
-	printf("%s%llu blobs checked, %s read in %s:", stopped(v) ? "interrupted: " : "",
-	       (unsigned long long)v->checked, size, took);
+	printf("%s%llu blob%s checked, %s read in %s:", stopped(v) ? "interrupted: " : "",
+	       (unsigned long long)v->checked, output_plural(v->checked), size, took);
 	if (v->n_problems == 0 && not_found(v) == 0)
 		print_part(&parts, "all well");
 	for (int i = VERDICT_DAMAGED; i < VERDICT_COUNT; i++)
@@ -372,8 +372,9 @@ static void report_text(const struct verify *v)
 	if (not_found(v))
 		print_part(&parts, "%llu not found", (unsigned long long)not_found(v));
 	if (v->counts[VERDICT_ELSEWHERE])
-		print_part(&parts, "%llu not here but in the bucket, and not read",
-			   (unsigned long long)v->counts[VERDICT_ELSEWHERE]);
+		print_part(&parts, "%llu not here but %s, and not read",
+			   (unsigned long long)v->counts[VERDICT_ELSEWHERE],
+			   storage_has_bucket(v->conf) ? "in the bucket" : "behind");
 	if (v->n_extra)
 		print_part(&parts, "%zu extra", v->n_extra);
 	putchar('\n');
@@ -401,7 +402,8 @@ static int open_all(struct verify *v, struct stow_err *err)
 			"--quarantine moves files, but the blobs are in a bucket: what is damaged there, "
 			"remove with \"ctr content rm\"");
 	/* The database first: a wrong root must not become a new, empty store. */
-	if (access_read(v->conf, &v->meta, err) < 0 || storage_open_beside(v->conf, &v->backend, err) < 0)
+	if (access_read(&v->common, v->conf, &v->meta, err) < 0 ||
+	    storage_open_beside(v->conf, &v->backend, err) < 0)
 		return -1;
 	v->check.backend = v->backend;
 	v->check.lookup = lookup_meta;
@@ -469,8 +471,15 @@ int cmd_verify(int argc, char **argv)
 	if (flags_load_conf(&v.common, &v.conf) < 0)
 		return EXIT_USAGE;
 	v.check.stop = interrupt_begin();
-	if (open_all(&v, &err) < 0 || run(&v, named, v.common.n_args, &err) < 0)
+	if (open_all(&v, &err) < 0)
 		return output_fail(SPEC.command, &err);
+	interrupt_guard(v.backend);
+	status = run(&v, named, v.common.n_args, &err);
+	interrupt_unguard();
+	if (status < 0) {
+		status = output_fail(SPEC.command, &err);
+		return interrupt_status() != 0 ? interrupt_status() : status;
+	}
 	if (v.common.json)
 		report_json(&v);
 	else

@@ -144,6 +144,11 @@ static const char *overridden(const struct common_flags *common, const char *key
 	return NULL;
 }
 
+bool flags_only_address(const struct common_flags *common)
+{
+	return overridden(common, "grpc.address") && !common->config && !overridden(common, "root");
+}
+
 /* --local DIR alone is a whole store in DIR, whatever the file says of its root. */
 static void local_implies_root(struct common_flags *common)
 {

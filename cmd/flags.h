@@ -69,6 +69,9 @@ struct common_flags {
 bool flags_parse(const struct flags_spec *spec, int argc, char **argv, struct common_flags *ret_common,
 		 int *ret_status);
 
+/* Whether they name a daemon's address, and neither a root nor a file that could have one. */
+bool flags_only_address(const struct common_flags *common);
+
 /* For a mistake that flags_parse cannot know: prints it and where help is. Returns EXIT_USAGE. */
 int flags_usage(const struct flags_spec *spec, const char *fmt, ...) PRINTF(2, 3);
 

@@ -1,5 +1,6 @@
 #include "cmd/import_place.h"
 
+#include "cmd/access.h"
 #include "content/base/hash.h"
 #include "content/base/mem.h"
 
@@ -8,6 +9,17 @@
 #include <sys/random.h>
 
 enum { CHUNK = 1 << 20 };
+
+/* What the directory would be like, if we made it. */
+static int foresee(const char *dir, struct stat *ret_st, struct stow_err *err)
+{
+	CLEANUP(freep) char *at = access_existing(dir);
+
+	if (stat(at, ret_st) < 0)
+		return stow_fail_errno(err, errno, "stat directory %s", at);
+	ret_st->st_uid = geteuid();
+	return 0;
+}
 
 int place_open(struct place *p, const struct conf *c, struct stow_err *err)
 {
@@ -20,6 +32,8 @@ int place_open(struct place *p, const struct conf *c, struct stow_err *err)
 			return stow_fail_errno(err, errno, "open directory %s", dir);
 		if (p->alg[alg] >= 0 && fstat(p->alg[alg], &p->st[alg]) < 0)
 			return stow_fail_errno(err, errno, "stat directory %s", dir);
+		if (name && p->alg[alg] < 0 && foresee(dir, &p->st[alg], err) < 0)
+			return -1;
 	}
 	return 0;
 }
@@ -49,7 +63,7 @@ bool place_can_link(const struct place *p, const struct digest *d, const struct 
 {
 	const struct stat *to = &p->st[d->alg];
 
-	if (p->copy_only || p->alg[d->alg] < 0 || st->st_dev != to->st_dev)
+	if (p->copy_only || st->st_dev != to->st_dev)
 		return false;
 	/* Whoever can write to the file could change the blob. The store's directory tells who will
 	 * have to read it. */

@@ -10,7 +10,7 @@
 
 struct place {
 	int alg[DIGEST_ALG_COUNT];        /* <local.path>/blobs/<alg>, open; -1 where there is none */
-	struct stat st[DIGEST_ALG_COUNT]; /* of these */
+	struct stat st[DIGEST_ALG_COUNT]; /* of these; of what is missing, as it would be made */
 	bool unsynced[DIGEST_ALG_COUNT];  /* has names that are not durable yet */
 	bool copy_only;
 	/* Set by the user; all borrowed. */
@@ -20,7 +20,7 @@ struct place {
 	uint64_t bytes; /* that were placed */
 };
 
-/* Opens the store's directories; those that are missing stay so. */
+/* Opens the store's directories; those that are missing stay so: then nothing can be placed there. */
 int place_open(struct place *p, const struct conf *c, struct stow_err *err) MUST_CHECK;
 void place_close(struct place *p);
 

@@ -29,7 +29,7 @@ static const struct {
 	{ "verify", cmd_verify, "read the blobs and compare them with their names" },
 	{ "import", cmd_import, "take over the blobs of another directory" },
 	{ "version", cmd_version, "print the version" },
-	{ "help", cmd_help, "print this" },
+	{ "help", cmd_help, "print this, or what one command does" },
 };
 
 static void print_help(FILE *to)
@@ -41,16 +41,53 @@ static void print_help(FILE *to)
 	fprintf(to, "\n\"stowage COMMAND --help\" tells more.\n");
 }
 
-static int cmd_version(int argc UNUSED, char **argv UNUSED)
+static int cmd_version(int argc, char **argv)
 {
+	static const struct flags_spec spec = {
+		.command = "version",
+		.arguments = "",
+		.help = "Print the version.",
+	};
+	struct common_flags common;
+	int status;
+
+	if (!flags_parse(&spec, argc, argv, &common, &status))
+		return status;
 	puts("stowage " STOWAGE_VERSION);
 	return EXIT_SUCCESS;
 }
 
-static int cmd_help(int argc UNUSED, char **argv UNUSED)
+/* The exit status, after the message where there is no such command. */
+static int run(const char *name, int argc, char **argv)
 {
-	print_help(stdout);
-	return EXIT_SUCCESS;
+	for (size_t i = 0; i < ARRAY_LEN(COMMANDS); i++)
+		if (!strcmp(name, COMMANDS[i].name))
+			return COMMANDS[i].run(argc, argv);
+	fprintf(stderr, "stowage: unknown command \"%s\"; \"stowage help\" lists the commands\n", name);
+	return EXIT_USAGE;
+}
+
+static int cmd_help(int argc, char **argv)
+{
+	static const struct flags_spec spec = {
+		.command = "help",
+		.arguments = "[COMMAND]",
+		.help = "Tell what commands there are, or what one of them does.",
+	};
+	char *help[] = { NULL, (char[]){ "--help" }, NULL };
+	struct common_flags common;
+	int status;
+
+	if (!flags_parse(&spec, argc, argv, &common, &status))
+		return status;
+	if (common.n_args > 1)
+		return flags_usage(&spec, "expected one command");
+	if (common.n_args == 0) {
+		print_help(stdout);
+		return EXIT_SUCCESS;
+	}
+	help[0] = common.args[0];
+	return run(help[0], 2, help);
 }
 
 int main(int argc, char **argv)
@@ -65,9 +102,5 @@ int main(int argc, char **argv)
 		name = "version";
 	if (!strcmp(name, "--help") || !strcmp(name, "-h"))
 		name = "help";
-	for (size_t i = 0; i < ARRAY_LEN(COMMANDS); i++)
-		if (!strcmp(name, COMMANDS[i].name))
-			return COMMANDS[i].run(argc - 1, argv + 1);
-	fprintf(stderr, "stowage: unknown command \"%s\"; \"stowage help\" lists the commands\n", name);
-	return EXIT_USAGE;
+	return run(name, argc - 1, argv + 1);
 }

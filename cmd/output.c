@@ -285,6 +285,11 @@ void record_free(struct record *r)
 	json_decref(json_of(r));
 }
 
+void record_freep(struct record **r)
+{
+	record_free(*r);
+}
+
 void record_text(struct record *r, const char *key, const char *value)
 {
 	put(json_of(r), key, value ? json_of_text(value) : json_null());

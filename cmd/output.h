@@ -33,6 +33,11 @@ void output_size(uint64_t bytes, char out[OUTPUT_TEXT_MAX]);
 void output_age(int64_t ns, char out[OUTPUT_TEXT_MAX]);
 /* "2026-11-23T10:04:05Z (3h ago)"; the age counts to `now_ns`. */
 void output_when(int64_t wall_ns, int64_t now_ns, char out[OUTPUT_TEXT_MAX]);
+/* What makes a word of `n` things right: "" or "s". */
+static inline const char *output_plural(uint64_t n)
+{
+	return n == 1 ? "" : "s";
+}
 /* `s` without what would confuse a terminal: such characters are escaped as in a Go string. To be
  * freed. */
 char *output_clean(const char *s);
@@ -63,7 +68,8 @@ void table_end(struct table *t);
 struct record;
 
 struct record *record_new(void);
-void record_free(struct record *r);                                     /* NULL is a no-op */
+void record_free(struct record *r); /* NULL is a no-op */
+void record_freep(struct record **r);
 void record_text(struct record *r, const char *key, const char *value); /* NULL: null */
 void record_number(struct record *r, const char *key, uint64_t n);
 void record_bool(struct record *r, const char *key, bool b);

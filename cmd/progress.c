@@ -35,6 +35,11 @@ void progress_text(const struct progress *p, int64_t now_ns, char out[PROGRESS_T
 
 	output_size(p->done, done);
 	output_size(p->total, total);
+	if (p->waiting) {
+		(void)snprintf(out, PROGRESS_TEXT_MAX, "%3u%%  %s of %s  %s", percent(p), done, total,
+			       p->waiting);
+		return;
+	}
 	output_size((uint64_t)per_second, rate);
 	n = snprintf(out, PROGRESS_TEXT_MAX, "%3u%%  %s of %s  %s/s", percent(p), done, total, rate);
 	if (per_second > 0 && p->done < p->total) {
@@ -52,15 +57,19 @@ void progress_text(const struct progress *p, int64_t now_ns, char out[PROGRESS_T
 	}
 }
 
+static int columns_of(const struct progress *p)
+{
+	struct winsize w = { 0 };
+
+	return ioctl(fileno(p->to), TIOCGWINSZ, &w) == 0 && w.ws_col > 0 ? w.ws_col : COLUMNS_DEFAULT;
+}
+
 /* "[####......] 45%  ...", no wider than the terminal. */
 static void show_bar(struct progress *p, const char *text)
 {
-	struct winsize w = { 0 };
-	int columns = COLUMNS_DEFAULT, width;
+	int columns = columns_of(p), width;
 	char bar[BAR_MAX + 1];
 
-	if (ioctl(fileno(p->to), TIOCGWINSZ, &w) == 0 && w.ws_col > 0)
-		columns = w.ws_col;
 	width = columns - (int)strlen(text) - 4;
 	if (width > BAR_MAX)
 		width = BAR_MAX;
@@ -90,6 +99,17 @@ void progress_add(struct progress *p, uint64_t bytes, int64_t now_ns)
 	else
 		fprintf(p->to, "stowage %s: %s\n", p->command, text + strspn(text, " "));
 	fflush(p->to);
+}
+
+void progress_doing(struct progress *p, const char *what)
+{
+	int columns = columns_of(p);
+
+	if (!p->bar)
+		return;
+	fprintf(p->to, "\r\033[K%.*s ...", columns > 5 ? columns - 5 : 1, what);
+	fflush(p->to);
+	p->shown = true;
 }
 
 void progress_clear(struct progress *p)

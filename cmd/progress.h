@@ -22,6 +22,8 @@ struct progress {
 	const char *command; /* borrowed */
 	bool bar;            /* `to` is a terminal */
 	bool shown;          /* a bar stands in the current line */
+	const char
+		*waiting; /* why nothing is done just now, shown instead of a rate; NULL: it is. Borrowed */
 	uint64_t total, done;
 	int64_t start_ns, next_ns;
 };
@@ -30,11 +32,15 @@ struct progress {
 void progress_begin(struct progress *p, FILE *to, const char *command, uint64_t total, int64_t now_ns);
 /* So many more bytes are done; shows it when it is time to. */
 void progress_add(struct progress *p, uint64_t bytes, int64_t now_ns);
+/* For what has no bytes to count: what is being done now. It stands in the bar's place; elsewhere it is not
+ * shown.
+ */
+void progress_doing(struct progress *p, const char *what);
 /* Removes the bar, for something else to be printed; the next progress_add() shows it again. */
 void progress_clear(struct progress *p);
 
 enum { PROGRESS_TEXT_MAX = 256 };
-/* "45%  1.2 GiB of 2.6 GiB  350.0 MiB/s  4s left" */
+/* "45%  1.2 GiB of 2.6 GiB  350.0 MiB/s  4s left", or "45%  1.2 GiB of 2.6 GiB  the bucket is away" */
 void progress_text(const struct progress *p, int64_t now_ns, char out[PROGRESS_TEXT_MAX]);
 
 /* At most `per_second` bytes a second on average since the start; 0: no limit. */

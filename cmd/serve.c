@@ -99,7 +99,9 @@ static int open_store(struct daemon *d, struct stow_err *err)
 	return 0;
 }
 
-static int open_listener(struct daemon *d, struct stow_err *err)
+/* The store first: nobody is let in before it is open, and whose lock it has can tell who else has it. But no
+ * store is made for a socket that is another one's. */
+static int open_both(struct daemon *d, struct stow_err *err)
 {
 	struct listener_options o = {
 		.address = d->conf->grpc.address,
@@ -108,7 +110,22 @@ static int open_listener(struct daemon *d, struct stow_err *err)
 		.gid = d->conf->grpc.gid,
 	};
 
-	return listener_open(&o, &d->listener, err);
+	if (access(d->conf->root, F_OK) < 0 && listener_check(&o, err) < 0)
+		return -1;
+	return open_store(d, err) < 0 ? -1 : listener_open(&o, &d->listener, err);
+}
+
+static void log_serving(const struct daemon *d)
+{
+	CLEANUP(freep) char *bucket = storage_bucket_name(d->conf);
+	struct fleet_status fleet = { 0 };
+	struct stow_err ignored;
+	bool shared = store_fleet_status(d->store, &fleet, &ignored) == 0 && *fleet.node != '\0';
+
+	log_info("serving", LOG_S("address", d->conf->grpc.address), LOG_S("root", d->conf->root),
+		 LOG_S("backend", storage_name(d->conf)), LOG_S("bucket", bucket ? bucket : "none"),
+		 LOG_S("node", shared ? fleet.node : store_node_id(d->store)),
+		 LOG_S("version", STOWAGE_VERSION), LOG_I("pid", getpid()));
 }
 
 /* From here on there are threads. */
@@ -135,8 +152,7 @@ static void start(struct daemon *d)
 		.backend = storage_name(c),
 		.reconciling = upkeep_reconciling(d->upkeep),
 	});
-	log_info("serving", LOG_S("address", c->grpc.address), LOG_S("root", c->root),
-		 LOG_S("version", STOWAGE_VERSION), LOG_I("pid", getpid()));
+	log_serving(d);
 	notify_systemd("READY=1\nSTATUS=serving\n");
 }
 
@@ -219,7 +235,7 @@ int cmd_serve(int argc, char **argv)
 	sigaddset(&d.signals, SIGHUP);
 	sigprocmask(SIG_BLOCK, &d.signals, NULL);
 	raise_descriptor_limit();
-	if (open_store(&d, &err) < 0 || open_listener(&d, &err) < 0) {
+	if (open_both(&d, &err) < 0) {
 		log_error("cannot start", LOG_S("error", err.msg));
 		return EXIT_FAILURE;
 	}

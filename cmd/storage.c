@@ -57,6 +57,11 @@ static char *name_of_bucket(const struct conf_s3 *s)
 	return x_asprintf("s3://%s%s%s", s->bucket, *s->prefix ? "/" : "", s->prefix);
 }
 
+char *storage_bucket_name(const struct conf *c)
+{
+	return storage_has_bucket(c) ? name_of_bucket(&c->remote.s3) : NULL;
+}
+
 static int open_source(const struct conf_source *s, struct backend **ret_b, char **ret_name,
 		       struct stow_err *err)
 {

@@ -13,6 +13,9 @@ bool storage_is_local(const struct conf *c);
 /* Whether there is a bucket that is the store's, behind local bytes or alone. */
 bool storage_has_bucket(const struct conf *c);
 
+/* "s3://bucket/prefix"; to be freed. NULL: there is none. */
+char *storage_bucket_name(const struct conf *c);
+
 /* For a store, which has local.path for itself. The configuration is borrowed for the backend's life. */
 int storage_open(const struct conf *c, struct backend **ret_b, struct stow_err *err) MUST_CHECK;
 /* For looking and reading beside a daemon that may be running; makes nothing. Of a tiered store, the local

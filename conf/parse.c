@@ -183,6 +183,11 @@ int conf_parse_duration(const char *s, int64_t *ret_ns, struct stow_err *err)
 	int64_t sum = 0;
 	size_t next = 0;
 	int e;
+
+	if (strcmp(s, "0") == 0) {
+		*ret_ns = 0;
+		return 0;
+	}
 	do {
 		e = read_duration_part(&p, &next, &sum);
 	} while (e == 0 && *p);

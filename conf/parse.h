@@ -31,7 +31,7 @@ int conf_parse_share(const char *s, int64_t *ret_bytes, int64_t *ret_percent,
 		     struct stow_err *err) MUST_CHECK;
 
 /* "30s", "500ms", "1h30m": numbers with the units h, m, s, ms, us, ns, larger units first, each at
- * most once. Always with a unit. */
+ * most once. Always with a unit, but for "0". */
 int conf_parse_duration(const char *s, int64_t *ret_ns, struct stow_err *err) MUST_CHECK;
 
 /* Permission bits as an octal string: "0660" or "660". */

@@ -130,6 +130,16 @@ int fail(struct toml_error *err, unsigned line, unsigned column, std::string_vie
 	return -1;
 }
 
+/* Whether it may be of a value that lacks its quotes: /x, yes, 30s, 50GiB, info. */
+bool wants_quotes(const std::string &why)
+{
+	static const char *const tried[] = { "parsing value",          "parsing decimal integer",
+					     "parsing boolean",        "parsing floating-point",
+					     "parsing key-value pair", "parsing infinity" };
+	return std::any_of(std::begin(tried), std::end(tried),
+			   [&](const char *what) { return why.find(what) != std::string::npos; });
+}
+
 int read_document(std::string_view doc, toml_visit *visit, void *arg, struct toml_error *err) noexcept
 {
 	if (std::count(doc.begin(), doc.end(), '.') > dots_max)
@@ -138,7 +148,10 @@ int read_document(std::string_view doc, toml_visit *visit, void *arg, struct tom
 	const toml::parse_result result = toml::parse(doc);
 	if (!result) {
 		const toml::source_position at = result.error().source().begin;
-		return fail(err, at.line, at.column, result.error().description());
+		std::string why(result.error().description());
+		if (wants_quotes(why))
+			why += "; text stands in quotes: key = \"text\"";
+		return fail(err, at.line, at.column, why);
 	}
 	visit_table(result.table(), "", visit, arg);
 	return 0;

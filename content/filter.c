@@ -111,3 +111,13 @@ bool filter_is_all(const struct filter *f)
 	CHECK_OBJ(f, FILTER_MAGIC);
 	return f->all;
 }
+
+const char *filter_bad_regex(const struct filter *f)
+{
+	CHECK_OBJ(f, FILTER_MAGIC);
+	for (size_t i = 0; i < f->n; i++)
+		for (size_t j = 0; j < f->v[i].n; j++)
+			if (f->v[i].v[j].op == FILTER_MATCHES && f->v[i].v[j].re == NULL)
+				return f->v[i].v[j].value;
+	return NULL;
+}

@@ -39,5 +39,7 @@ typedef const char *filter_lookup(const void *subject, const char *first, const 
 bool filter_match(const struct filter *f, filter_lookup *lookup, const void *subject);
 /* True if it matches whatever it is given, so that a caller need not look at the subjects. */
 bool filter_is_all(const struct filter *f);
+/* The first regular expression that does not compile; NULL: all do. The filter's. */
+const char *filter_bad_regex(const struct filter *f);
 
 #endif

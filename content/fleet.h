@@ -26,6 +26,12 @@ struct fleet_status {
 	char upload_error[FLEET_TEXT];     /* the last one, until one succeeds; "" */
 	int64_t upload_error_ns;
 
+	char node[FLEET_TEXT]; /* what the fleet calls this node; "": nothing is told of it */
+	/* What is held here cannot be told to the fleet. */
+	int64_t untold_ns;             /* wall clock, since when; 0: it is told */
+	char untold_error[FLEET_TEXT]; /* why */
+	bool unshared;                 /* so nothing is looked for behind, nor brought there */
+
 	/* Bytes on this machine. */
 	uint64_t cache_bytes;
 	uint64_t cache_limit; /* 0: none */

@@ -130,7 +130,8 @@ int meta_remote_renew(struct meta *m, const struct digest *d, int64_t seen_ns, i
 /* NOT_FOUND where the blob is pending, or has no row at all. *ret_seen_ns may be NULL. */
 int meta_remote_get(struct meta *m, const struct digest *d, int64_t *ret_seen_ns,
 		    struct stow_err *err) MUST_CHECK;
-/* Empties the table if it is of another storage than `identity` (some 500 bytes at most), and says so. */
+/* Empties the table if it is of another storage than `identity` (some 500 bytes at most), and says so where
+ * there was something in it. */
 int meta_remote_identity(struct meta *m, const char *identity, bool *ret_emptied,
 			 struct stow_err *err) MUST_CHECK;
 

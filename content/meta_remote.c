@@ -154,6 +154,7 @@ struct identity_change {
 static int apply_identity(struct meta *m, MDB_txn *txn, struct change *c)
 {
 	struct identity_change *i = CONTAINER_OF(c, struct identity_change, c);
+	MDB_stat known;
 	MDB_val key = meta_val(KEY_IDENTITY, strlen(KEY_IDENTITY)), v;
 	size_t n = strlen(i->identity);
 	int rc = mdb_get(txn, m->info, &key, &v);
@@ -163,8 +164,10 @@ static int apply_identity(struct meta *m, MDB_txn *txn, struct change *c)
 		return 0;
 	if (rc != 0 && rc != MDB_NOTFOUND)
 		return rc;
-	i->emptied = rc == 0;
-	rc = mdb_drop(txn, m->remote, 0);
+	rc = mdb_stat(txn, m->remote, &known);
+	i->emptied = rc == 0 && known.ms_entries > 0;
+	if (rc == 0)
+		rc = mdb_drop(txn, m->remote, 0);
 	if (rc == 0)
 		rc = meta_number_put(m, txn, KEY_REMOTE_BYTES, 0);
 	v = meta_val(i->identity, n);

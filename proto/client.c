@@ -155,8 +155,12 @@ static struct fleet_status *copy_fleet(const Pb__FleetStatus *m)
 		.pinned = m->pinned,
 		.pinned_bytes = m->pinned_bytes,
 		.cache_room = m->cache_room,
+		.untold_ns = m->untold_ns,
+		.unshared = m->unshared,
 	};
 	copy_line(st->upload_error, m->upload_error);
+	copy_line(st->untold_error, m->untold_error);
+	copy_line(st->node, m->node);
 	for (size_t i = 0; i < m->n_behind && i < FLEET_BEHIND_MAX; i++) {
 		struct fleet_behind *b = &st->behind[st->n_behind++];
 

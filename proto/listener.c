@@ -45,14 +45,25 @@ static int make_directory(const char *path, struct stow_err *err)
 	return 0;
 }
 
-/* Removes what is in the way, if nobody listens on it. */
-static int clear_path(const struct sockaddr_un *addr, struct stow_err *err)
+static int make_address(const struct listener_options *o, struct sockaddr_un *ret_addr, struct stow_err *err)
+{
+	*ret_addr = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	if (strlen(o->address) >= sizeof(ret_addr->sun_path))
+		return stow_fail(err, STOW_INVALID_ARGUMENT, "socket path %s is longer than %zu bytes",
+				 o->address, sizeof(ret_addr->sun_path) - 1);
+	(void)snprintf(ret_addr->sun_path, sizeof(ret_addr->sun_path), "%s", o->address);
+	return 0;
+}
+
+/* *ret_stale: something is in the way, and nobody listens on it. */
+static int look_at_path(const struct sockaddr_un *addr, bool *ret_stale, struct stow_err *err)
 {
 	CLEANUP(fd_closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct stat st;
 
 	if (fd < 0)
 		return stow_fail_errno(err, errno, "socket");
+	*ret_stale = false;
 	if (lstat(addr->sun_path, &st) < 0)
 		return errno == ENOENT ? 0 : stow_fail_errno(err, errno, "%s", addr->sun_path);
 	if (!S_ISSOCK(st.st_mode))
@@ -62,24 +73,32 @@ static int clear_path(const struct sockaddr_un *addr, struct stow_err *err)
 				 addr->sun_path);
 	if (errno != ECONNREFUSED && errno != ENOENT)
 		return stow_fail_errno(err, errno, "connect to %s", addr->sun_path);
-	if (unlink(addr->sun_path) < 0 && errno != ENOENT)
+	*ret_stale = true;
+	return 0;
+}
+
+static int clear_path(const struct sockaddr_un *addr, struct stow_err *err)
+{
+	bool stale;
+
+	if (look_at_path(addr, &stale, err) < 0)
+		return -1;
+	if (stale && unlink(addr->sun_path) < 0 && errno != ENOENT)
 		return stow_fail_errno(err, errno, "remove the stale socket %s", addr->sun_path);
 	return 0;
 }
 
 static int bind_path(const struct listener_options *o, int *ret_fd, struct stow_err *err)
 {
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	struct sockaddr_un addr;
 	CLEANUP(fd_closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	mode_t old;
 	int rc;
 
 	if (fd < 0)
 		return stow_fail_errno(err, errno, "socket");
-	if ((size_t)snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", o->address) >= sizeof(addr.sun_path))
-		return stow_fail(err, STOW_INVALID_ARGUMENT, "socket path %s is longer than %zu bytes",
-				 o->address, sizeof(addr.sun_path) - 1);
-	if (make_directory(o->address, err) < 0 || clear_path(&addr, err) < 0)
+	if (make_address(o, &addr, err) < 0 || make_directory(o->address, err) < 0 ||
+	    clear_path(&addr, err) < 0)
 		return -1;
 	old = umask(0177); /* nobody else gets in before owner and mode are set */
 	rc = bind(fd, (const struct sockaddr *)&addr, sizeof(addr));
@@ -120,6 +139,16 @@ static int systemd_socket(int *ret_fd, struct stow_err *err)
 		return stow_fail_errno(err, errno, "set up the socket from systemd");
 	*ret_fd = SYSTEMD_FIRST_FD;
 	return 0;
+}
+
+int listener_check(const struct listener_options *o, struct stow_err *err)
+{
+	struct sockaddr_un addr;
+	bool stale;
+
+	if (!strcmp(o->address, "fd://"))
+		return 0;
+	return make_address(o, &addr, err) < 0 ? -1 : look_at_path(&addr, &stale, err);
 }
 
 int listener_open(const struct listener_options *o, struct listener **ret_l, struct stow_err *err)

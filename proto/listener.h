@@ -23,6 +23,10 @@ struct listener_options {
  * path's directory is made if it is missing. */
 int listener_open(const struct listener_options *o, struct listener **ret_l, struct stow_err *err) MUST_CHECK;
 
+/* Whether that would fail because somebody listens on the path, as far as can be told now. Changes nothing.
+ */
+int listener_check(const struct listener_options *o, struct stow_err *err) MUST_CHECK;
+
 /* Accepts on a thread of its own; each connection goes to `accepted`, which owns the non-blocking fd. */
 void listener_start(struct listener *l, void (*accepted)(void *arg, int fd), void *arg);
 /* Accepts no more; when it returns `accepted` is not running. A socket that we made is removed. */

@@ -53,6 +53,10 @@ static void fill_fleet(struct fleet_message *f)
 	m->pinned = st->pinned;
 	m->pinned_bytes = st->pinned_bytes;
 	m->cache_room = st->cache_room;
+	m->untold_ns = st->untold_ns;
+	m->untold_error = text(st->untold_error);
+	m->unshared = st->unshared;
+	m->node = text(st->node);
 	for (size_t i = 0; i < st->n_behind; i++) {
 		Pb__FleetBehind *b = f->pointers[i] = &f->behind[i];
 

@@ -106,6 +106,16 @@ static int host_len(const char *url, const char **ret_host)
 	return (int)strcspn(host, "/?");
 }
 
+/* Whether a text names the host already, as curl's do that say what it could not connect to. */
+static bool has_host(const char *text, const char *host, int n)
+{
+	char name[256];
+
+	n = (int)strcspn(host, ":") < n ? (int)strcspn(host, ":") : n;
+	(void)snprintf(name, sizeof(name), "%.*s", n, host);
+	return *name != '[' && strstr(text, name) != NULL;
+}
+
 static PRINTF(3, 4) void fail(struct http_active *a, enum http_failure failure, const char *fmt, ...)
 {
 	struct http *h = a->h;
@@ -119,7 +129,10 @@ static PRINTF(3, 4) void fail(struct http_active *a, enum http_failure failure, 
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	text_clean(shown, sizeof(shown), text); /* curl's words may have some of the server's in them */
-	(void)stow_fail(&t->err, code_of(failure), "%.*s: %s", n, host, shown);
+	if (has_host(shown, host, n))
+		(void)stow_fail(&t->err, code_of(failure), "%s", shown);
+	else
+		(void)stow_fail(&t->err, code_of(failure), "%.*s: %s", n, host, shown);
 	finish(h, detach(a), failure);
 }
 

@@ -34,6 +34,11 @@ void probe_tell(struct probe *p, const char *name, enum probe_verdict v, const c
 		  &(struct probe_step){ .name = name, .verdict = v, .detail = detail, .advice = advice });
 }
 
+void probe_ask(struct probe *p, const char *name)
+{
+	probe_tell(p, name, PROBE_ASKING, "", "%s", "");
+}
+
 void probe_tell_failure(struct probe *p, const char *name, const char *action, const struct stow_err *err)
 {
 	char advice[400] = "";
@@ -54,6 +59,10 @@ void probe_tell_failure(struct probe *p, const char *name, const char *action, c
 		snprintf(advice, sizeof(advice),
 			 "the server cannot be reached, or is overloaded: see %s.endpoint and %s.proxy",
 			 p->table, p->table);
+	else
+		snprintf(advice, sizeof(advice),
+			 "that is not what an S3 server answers: see %s.endpoint and %s.addressing", p->table,
+			 p->table);
 	probe_tell(p, name, PROBE_FAILED, advice, "%s", err->msg);
 }
 
@@ -66,6 +75,7 @@ static bool probe_credentials(struct probe *p)
 	bool good;
 
 	buf_init(&text, 8 << 10);
+	probe_ask(p, "credentials");
 	good = creds_wait(p->session->creds, clock_mono_ns() + CREDS_WAIT_NS, &err) == 0;
 	if (creds_explain(p->session->creds, &text, &ignored) < 0)
 		buf_reset(&text);
@@ -105,6 +115,7 @@ static bool probe_bucket(struct probe *p)
 	CLEANUP(freep) char *prefix = s3_layout_blobs(p->prefix, p->o->layout);
 	struct stow_err err;
 
+	probe_ask(p, "bucket");
 	if (s3_list(p->client, prefix, NULL, 1, see_key, p, &err) == 0) {
 		probe_tell(p, "bucket", PROBE_OK, "", "%s answers", p->o->bucket);
 		probe_tell(p, "list", PROBE_OK, "", "%s can be listed", prefix);
@@ -135,6 +146,7 @@ static void probe_absent(struct probe *p)
 	struct s3_object o;
 	struct stow_err err;
 
+	probe_ask(p, "head");
 	if (s3_head(p->client, p->key, &o, &err) == 0 || err.code == STOW_NOT_FOUND)
 		return;
 	probe_tell_failure(p, "head", "s3:GetObject and s3:ListBucket", &err);
@@ -184,6 +196,7 @@ static bool probe_put(struct probe *p)
 	struct s3_object o;
 	struct stow_err err;
 
+	probe_ask(p, "put");
 	if (s3_put(p->client, p->key, &body, 0, &o, &err) == 0) {
 		probe_tell(p, "put", PROBE_OK, "", "%s", p->key);
 		return true;
@@ -200,6 +213,7 @@ static void probe_get(struct probe *p)
 	char text[PROBE_TEXT_SIZE];
 	struct stow_err err;
 
+	probe_ask(p, "get");
 	if (s3_get(p->client, p->key, NULL, 8, PROBE_TEXT_SIZE - 8, text, &err) < 0)
 		probe_tell_failure(
 			p, "get",
@@ -236,8 +250,10 @@ static void probe_condition(struct probe *p)
 	struct s3_body body = probe_body();
 	struct s3_object o;
 	struct stow_err err;
-	int result = s3_put(p->client, p->key, &body, S3_IF_ABSENT, &o, &err);
+	int result;
 
+	probe_ask(p, "conditional put");
+	result = s3_put(p->client, p->key, &body, S3_IF_ABSENT, &o, &err);
 	tell_condition(p, "conditional put", result, &err);
 }
 
@@ -272,6 +288,7 @@ static void probe_abort(struct probe *p)
 	struct s3_upload u = { .key = p->multipart, .id = p->id };
 	struct stow_err err;
 
+	probe_ask(p, "abort");
 	if (s3_upload_create(p->client, p->multipart, p->id, &err) < 0)
 		probe_tell_failure(p, "abort", "s3:PutObject", &err);
 	else if (s3_upload_abort(p->client, &u, &err) < 0)
@@ -285,6 +302,7 @@ static void probe_multipart(struct probe *p)
 	struct stow_err err, ignored;
 	int result;
 
+	probe_ask(p, "multipart");
 	if (!upload(p, 0, &result, &err))
 		return;
 	if (result < 0) {
@@ -292,6 +310,7 @@ static void probe_multipart(struct probe *p)
 		return;
 	}
 	probe_tell(p, "multipart", PROBE_OK, "", "%s", p->multipart);
+	probe_ask(p, "conditional complete");
 	if (upload(p, S3_IF_ABSENT, &result, &err)) {
 		tell_condition(p, "conditional complete", result, &err);
 		if (result < 0)
@@ -305,8 +324,10 @@ static void probe_multipart(struct probe *p)
 static void probe_delete(struct probe *p)
 {
 	struct stow_err err, other = { 0 };
-	int result = s3_delete(p->client, p->key, &err);
+	int result;
 
+	probe_ask(p, "delete");
+	result = s3_delete(p->client, p->key, &err);
 	if (s3_delete(p->client, p->multipart, &other) < 0 && result == 0) {
 		result = -1;
 		err = other;

@@ -8,6 +8,7 @@
 #include "backends/s3/s3_options.h"
 
 enum probe_verdict {
+	PROBE_ASKING, /* it is being tried: what comes of it follows */
 	PROBE_OK,
 	PROBE_NOTE,   /* works, but not as well as it could, or not as configured */
 	PROBE_FAILED, /* a store on this bucket would not work */
@@ -20,7 +21,7 @@ struct probe_step {
 	const char *advice; /* what is missing, in words; "" where nothing is */
 };
 
-/* Called for each step, in order, on the caller's thread. */
+/* Called for each step, in order, on the caller's thread; first with PROBE_ASKING where it may take time. */
 typedef void s3_probe_report(void *arg, const struct probe_step *step);
 
 /* What the nodes of a fleet need beside blobs; names are below the prefix. */

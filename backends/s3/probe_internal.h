@@ -30,6 +30,8 @@ void probe_end(struct probe *p); /* also after a beginning that failed. Fit for 
 
 void probe_tell(struct probe *p, const char *name, enum probe_verdict v, const char *advice, const char *fmt,
 		...) PRINTF(5, 6);
+/* That it is being tried. */
+void probe_ask(struct probe *p, const char *name);
 /* That a step has failed, and what helps: it needs `action`. */
 void probe_tell_failure(struct probe *p, const char *name, const char *action, const struct stow_err *err);
 

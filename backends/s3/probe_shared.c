@@ -24,6 +24,7 @@ static void probe_list_below(struct probe *p, const char *step, const char *belo
 {
 	struct stow_err err;
 
+	probe_ask(p, step);
 	if (s3_list(p->client, below, NULL, 1, see_nothing, NULL, &err) == 0)
 		probe_tell(p, step, PROBE_OK, "", "%s can be listed", below);
 	else
@@ -56,13 +57,16 @@ static void probe_told(struct probe *p, const char *below)
 	struct stow_err err;
 	int result;
 
+	probe_ask(p, "nodes put");
 	if (s3_put(p->client, key, &body, 0, &o, &err) < 0) {
 		fail_below(p, "nodes put", "s3:PutObject", below, &err);
 		return;
 	}
 	probe_tell(p, "nodes put", PROBE_OK, "", "%s", key);
+	probe_ask(p, "nodes get");
 	result = s3_get(p->client, key, NULL, 0, sizeof(text), text, &err);
 	tell_only_gc(p, "nodes get", "it was read", "s3:GetObject", result, &err);
+	probe_ask(p, "nodes delete");
 	result = s3_delete(p->client, key, &err);
 	tell_only_gc(p, "nodes delete", "it is removed", "s3:DeleteObject", result, &err);
 }
@@ -74,6 +78,7 @@ static void probe_read_below(struct probe *p, const char *below)
 	struct s3_object o;
 	struct stow_err err;
 
+	probe_ask(p, "gc get");
 	if (s3_head_told(p->client, key, &o, &err) == 0 || err.code == STOW_NOT_FOUND)
 		probe_tell(p, "gc get", PROBE_OK, "", "%s can be read", below);
 	else
@@ -99,6 +104,7 @@ static void probe_seen(struct probe *p)
 	struct stow_err err;
 	char first;
 
+	probe_ask(p, "get");
 	if (p->seen == NULL)
 		probe_tell(p, "get", PROBE_NOTE,
 			   "see the source's layout and source.s3.prefix, unless it is still empty",

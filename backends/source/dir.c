@@ -50,10 +50,14 @@ static struct source_blob *blob_from(struct blob *blob)
 
 /* --- names --- */
 
-/* Where the blobs are below the directory. */
+const char *source_dir_top(enum source_layout layout)
+{
+	return layout == SOURCE_REGISTRY ? "docker/registry/v2/blobs" : "blobs";
+}
+
 static const char *top_of(const struct source *s)
 {
-	return s->layout == SOURCE_REGISTRY ? "docker/registry/v2/blobs" : "blobs";
+	return source_dir_top(s->layout);
 }
 
 enum { NAME_MAX_LEN = sizeof("docker/registry/v2/blobs/sha512/ab//data") + DIGEST_HEX_MAX };

@@ -14,6 +14,7 @@ static const int64_t LOOK_EVERY_NS = 10 * NSEC_PER_SEC;
 enum { REST_FACTOR = 10 };
 static const int64_t REST_MIN_NS = 50 * NSEC_PER_MSEC;
 static const int64_t REST_MAX_NS = 60 * NSEC_PER_SEC;
+static const int64_t PATIENCE_NS = 60 * NSEC_PER_SEC;
 
 /* --- limits --- */
 
@@ -120,13 +121,24 @@ static uint64_t evict(struct cache *c, const struct pick *p, uint64_t goal, unsi
 	return gone;
 }
 
-/* Logged once, until all is well again. */
+/* Logged once, until all is well again; and not before it has lasted: at a start, and while something is read
+ * or uploaded, what cannot go now can go in a moment. */
 static void complain(struct cache *c, uint64_t over)
 {
-	if (over > 0 && !c->complained)
-		log_warn("more is stored here than was allowed: what is left is in use, or not behind yet",
-			 LOG_I("bytes", over));
-	c->complained = over > 0;
+	int64_t now = clock_mono_ns();
+
+	if (over == 0) {
+		c->stuck_ns = 0;
+		c->complained = false;
+		return;
+	}
+	if (c->stuck_ns == 0)
+		c->stuck_ns = now;
+	if (c->complained || now - c->stuck_ns < (c->o.patience_ns > 0 ? c->o.patience_ns : PATIENCE_NS))
+		return;
+	log_warn("more is stored here than was allowed: what is left is in use, or not behind yet",
+		 LOG_I("bytes", over));
+	c->complained = true;
 }
 
 /* One scan, and what has to go for it. *ret_again: another scan would find more to remove. */
@@ -296,6 +308,14 @@ void cache_status(struct cache *c, struct fleet_status *st)
 	st->evicted_bytes = c->evicted_bytes;
 }
 
+bool cache_can_hold(struct cache *c, uint64_t size)
+{
+	struct limits l = limits_now(c);
+
+	CHECK_OBJ(c, CACHE_MAGIC);
+	return l.limit == 0 || size <= l.limit;
+}
+
 /* --- rooms --- */
 
 static void room_grow_locked(struct cache *c, struct cache_room *room, uint64_t size, uint64_t written)
@@ -330,13 +350,10 @@ static void wait_for_room(struct cache *c, uint64_t size)
 
 int cache_make_room(struct cache *c, uint64_t size, struct cache_room *room, struct stow_err *err)
 {
-	uint64_t limit;
-
 	CHECK_OBJ(c, CACHE_MAGIC);
 	if (promise(c, size, false, room))
 		return 0;
-	limit = limits_now(c).limit;
-	if (limit == 0 || sum(room->bytes, size) <= limit) { /* it would fit if there were nothing else */
+	if (cache_can_hold(c, sum(room->bytes, size))) {
 		wait_for_room(c, size);
 		if (promise(c, size, true, room))
 			return 0;

@@ -12,7 +12,7 @@
  * has to, so that the next one is not soon. The sum is made by the scan and adjusted between two of them, so
  * it is right after a crash, and a mistake does not last.
  *
- * That more is stored than allowed, and nothing may go, is logged once.
+ * That more is stored than allowed, and for a minute nothing more could go, is logged once.
  *
  * Threads: any; a struct cache_room is one thread's at a time. */
 #ifndef STOWAGE_BACKENDS_TIERED_CACHE_H
@@ -40,6 +40,7 @@ struct cache_options {
 	/* Removes stages that are kept for later, the oldest first, until `goal` bytes are gone or none is
 	 * left, and drops their rooms. Returns how many bytes are gone. No lock held. */
 	uint64_t (*drop_kept)(void *arg, uint64_t goal);
+	int64_t patience_ns; /* for how long there may be too much before that is logged; 0: a minute */
 	void *arg;
 };
 struct cache *cache_new(const struct cache_options *o);
@@ -88,5 +89,7 @@ bool cache_squeeze(struct cache *c, uint64_t size);
 
 /* Fills in what is the cache's in *st. Does not block, but for asking the file system. */
 void cache_status(struct cache *c, struct fleet_status *st);
+/* Whether so many bytes would fit if there were nothing else. */
+bool cache_can_hold(struct cache *c, uint64_t size);
 
 #endif

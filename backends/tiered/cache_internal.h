@@ -13,7 +13,10 @@ struct cache {
 	struct cache_options o;
 	struct meta *meta; /* from the start on */
 	pthread_t thread;
-	bool complained; /* the thread's: nothing could be removed, and that was logged */
+	/* The thread's: since when (monotonic) nothing could be removed, 0 where that is not so; and that it
+	 * was logged. */
+	int64_t stuck_ns;
+	bool complained;
 
 	struct lock lock; /* for what follows */
 	pthread_cond_t poked, rounded;

@@ -552,11 +552,20 @@ bool fetch_is_coming(struct fetches *fs, const struct digest *d)
 	return f != NULL && !fetch_ended(f);
 }
 
+/* What is not kept comes while somebody reads it, and not for as long as he has it open. */
+static bool is_idle_locked(const struct fetch *f)
+{
+	return f->state == FETCH_STREAMED && f->waiting == 0 && !f->proving &&
+	       (f->source == NULL || f->source->users == 1);
+}
+
 void fetch_status(struct fetches *fs, struct fleet_status *st)
 {
 	CHECK_OBJ(fs, FETCHES_MAGIC);
 	LOCK_SCOPE(&fs->lock);
-	st->fetching = fs->active.n;
+	st->fetching = 0;
+	for (const struct fetch *f = fs->active.first; f != NULL; f = f->after)
+		st->fetching += !fetch_ended(f) && !is_idle_locked(f);
 	st->fetched = fs->fetched;
 	st->fetched_bytes = fs->fetched_bytes;
 }

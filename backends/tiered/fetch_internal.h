@@ -109,6 +109,7 @@ struct fetches {
 	pthread_cond_t kept_change; /* one is not busy any more, or gone */
 	unsigned open;              /* readers */
 	uint64_t fetched, fetched_bytes;
+	bool told_large;                             /* that there are blobs that can never be kept */
 	struct fetch_failure failed[FETCH_FAILURES]; /* a ring */
 	size_t next_failed;
 };

@@ -162,6 +162,25 @@ static bool give_up_mixed(struct fetch *f, struct stow_err *err)
 	return true;
 }
 
+/* That a blob comes again and again is worth knowing, once; that there was no room just now is not. */
+static void tell_large(struct fetches *fs, const struct fetch *f)
+{
+	char text[DIGEST_STR_MAX];
+	bool told;
+
+	if (cache_can_hold(fs->o.cache, f->size))
+		return;
+	lock_take(&fs->lock);
+	told = fs->told_large;
+	fs->told_large = true;
+	lock_release(&fs->lock);
+	digest_format(&f->digest, text);
+	if (!told)
+		log_warn("a blob is larger than local.max_size: it, and others like it, are always read from "
+			 "behind",
+			 LOG_S("digest", text), LOG_I("bytes", f->size));
+}
+
 /* Bytes are not kept here from now on: those who want them get them from behind. */
 static void give_up_stage(struct fetch *f, bool proven, const struct stow_err *why)
 {
@@ -177,6 +196,8 @@ static void give_up_stage(struct fetch *f, bool proven, const struct stow_err *w
 		digest_format(&f->digest, text);
 		log_warn("a blob cannot be kept here: it is read from behind", LOG_S("digest", text),
 			 LOG_S("error", why->msg));
+	} else {
+		tell_large(fs, f);
 	}
 	(void)!backend_stage_discard(fs->o.fast, f->name, &ignored);
 	lock_take(&fs->lock);

@@ -85,8 +85,12 @@ static int pick(void *arg, const struct digest *d, const struct blob_stat *st, s
 		find(&g->found, d, st->size);
 		return 0;
 	}
+	if (g->o->would_remove != NULL) {
+		g->o->would_remove(g->o->arg, d, st->size);
+		return 0;
+	}
 	digest_format(d, text);
-	gc_say(g, "would remove %s (%" PRIu64 " bytes)", text, st->size);
+	gc_say(g, "would remove %s (%" PRIu64 " byte%s)", text, st->size, st->size == 1 ? "" : "s");
 	return 0;
 }
 
@@ -146,7 +150,7 @@ static int mark(struct gc *g, bool *ret_any, bool *ret_rest, struct stow_err *er
 		g->found.n = g->found.at = 0;
 		return -1;
 	}
-	gc_say(g, "%zu objects that no node holds are marked", n);
+	gc_say(g, "%zu object%s that no node holds %s marked", n, n == 1 ? "" : "s", n == 1 ? "is" : "are");
 	return 0;
 }
 
@@ -218,7 +222,8 @@ static int wait_for_nodes(struct gc *g, const struct note_run *run, int64_t unti
 			return 0;
 		}
 		if (!said)
-			gc_say(g, "waiting for %u nodes to take note of the marks", g->r.silent);
+			gc_say(g, "waiting for %u node%s to take note of the marks", g->r.silent,
+			       g->r.silent == 1 ? "" : "s");
 		said = true;
 		if (gc_sleep(g, poll, err) < 0)
 			return -1;

@@ -30,6 +30,8 @@ struct gc_options {
 	int64_t patience_ns; /* after how long without a removal that is given up; 0: 5 min */
 	/* What happens, for people; one line each, no newline. May be NULL. */
 	void (*say)(void *arg, const char *line);
+	/* An object that a dry run would remove; NULL: it is said. */
+	void (*would_remove)(void *arg, const struct digest *d, uint64_t size);
 	void *arg;
 	const atomic_bool *stop; /* ends early, in a state that the next one carries on with; may be NULL */
 };

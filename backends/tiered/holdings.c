@@ -6,6 +6,8 @@
 #include "content/base/mem.h"
 #include "content/base/thread.h"
 
+#include <stdio.h>
+
 /* After a round that failed, and between two that somebody waits for; the interval, where that is shorter. */
 static const int64_t RETRY_NS = 5 * NSEC_PER_SEC;
 static const int64_t URGENT_NS = NSEC_PER_SEC;
@@ -175,6 +177,19 @@ bool holdings_refused(void *arg, const struct digest *d)
 	return marked || full;
 }
 
+void holdings_status(struct holdings *h, struct fleet_status *st)
+{
+	LOCK_SCOPE(&h->lock);
+
+	CHECK_OBJ(h, HOLDINGS_MAGIC);
+	(void)snprintf(st->node, sizeof(st->node), "%s", h->name + strlen(NOTE_NODES));
+	st->untold_ns = h->untold_ns;
+	if (h->untold_ns == 0)
+		return;
+	st->unshared = refuses_all_locked(h);
+	(void)snprintf(st->untold_error, sizeof(st->untold_error), "%s", h->untold.msg);
+}
+
 bool holdings_await(struct holdings *h, int64_t until_mono_ns)
 {
 	CHECK_OBJ(h, HOLDINGS_MAGIC);
@@ -210,27 +225,66 @@ static bool drop_lingering_locked(struct holdings *h)
 	return any;
 }
 
-/* A storage that is away is asked by its probe alone. What a fleet cannot be told, once, is for the log: gc
- * waits for this node then. */
+/* Of what follows in a text: numbers, and what begins with a parenthesis, are one request's. */
+static const char *skip_of_request(const char *s)
+{
+	while (*s >= '0' && *s <= '9')
+		s++;
+	return *s == '(' ? "" : s;
+}
+
+static bool is_same_reason(const struct stow_err *x, const struct stow_err *y)
+{
+	const char *a = skip_of_request(x->msg), *b = skip_of_request(y->msg);
+
+	while (*a != '\0' && *a == *b) {
+		a = skip_of_request(a + 1);
+		b = skip_of_request(b + 1);
+	}
+	return x->code == y->code && *a == *b;
+}
+
+/* How a round went. What a person is told of it is for the log: that it fails, each reason, and that it does
+ * not any more. */
+static void note_round(struct holdings *h, const struct stow_err *err)
+{
+	struct stow_err was;
+	bool failed, unshared;
+
+	lock_take(&h->lock);
+	failed = h->untold_ns != 0;
+	was = h->untold;
+	if (err == NULL) {
+		h->untold_ns = 0;
+	} else {
+		if (!failed)
+			h->untold_ns = clock_wall_ns();
+		h->untold = *err;
+	}
+	unshared = refuses_all_locked(h);
+	lock_release(&h->lock);
+	if (err == NULL && failed)
+		log_info("what this node holds has been told to the fleet again");
+	else if (err != NULL && (!failed || !is_same_reason(&was, err)))
+		log_warn(unshared
+				 ? "what this node holds cannot be told to the fleet: nothing is shared with "
+				   "it until it can"
+				 : "what this node holds cannot be told to the fleet: `stowage gc` removes "
+				   "nothing until it can",
+			 LOG_S("storage", h->options.tier->name), LOG_S("error", err->msg));
+}
+
+/* A storage that is away is asked by its probe alone. */
 static bool round_done(struct holdings *h)
 {
 	struct stow_err err;
+	bool good;
 
 	if (!tier_usable(h->options.tier))
 		return false;
-	if (holdings_round(h, &err) == 0) {
-		if (h->complained)
-			log_info("what this node holds has been told to the fleet again");
-		h->complained = false;
-		return true;
-	}
-	if (!h->complained)
-		log_warn("what this node holds cannot be told to the fleet: nothing more is shared with it, "
-			 "and "
-			 "`stowage gc` waits",
-			 LOG_S("storage", h->options.tier->name), LOG_S("error", err.msg));
-	h->complained = true;
-	return false;
+	good = holdings_round(h, &err) == 0;
+	note_round(h, good ? NULL : &err);
+	return good;
 }
 
 /* When the thread has something to do, after a good round at `now`. */

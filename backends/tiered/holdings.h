@@ -49,6 +49,7 @@
 #define STOWAGE_BACKENDS_TIERED_HOLDINGS_H
 
 #include "backends/tiered/tier.h"
+#include "content/fleet.h"
 
 struct holdings;
 
@@ -96,5 +97,7 @@ bool holdings_would_refuse(struct holdings *h, const struct digest *d);
  * `until_mono_ns`. Costs nothing afterwards. Who is about to look for a blob waits here, since all would be
  * refused. */
 bool holdings_await(struct holdings *h, int64_t until_mono_ns);
+/* Fills in what is its own in *st. Does not block. */
+void holdings_status(struct holdings *h, struct fleet_status *st);
 
 #endif

@@ -51,12 +51,13 @@ struct holdings {
 	/* When it was told last, by both clocks, of which the monotonic one stands still while the machine
 	 * does. */
 	int64_t told_wall_ns, told_mono_ns;
+	int64_t untold_ns; /* wall clock, since when rounds fail; 0: they do not */
+	struct stow_err untold;
 
 	/* The thread's own. */
 	bool registered;             /* there is a note of this process */
 	char told_run[NOTE_RUN_MAX]; /* in it */
 	int64_t next_mono_ns;        /* when it may be told again, if nobody waits */
-	bool complained;             /* that it cannot be */
 };
 #define HOLDINGS_MAGIC 0x71e20007u
 

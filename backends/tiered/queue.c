@@ -68,11 +68,15 @@ static int64_t backoff_ns(unsigned failed, int64_t min_ns)
 
 static void note_error_locked(struct queue *q, const struct entry *e, const struct stow_err *err)
 {
-	char text[DIGEST_STR_MAX];
+	char text[DIGEST_STR_MAX], hex[DIGEST_HEX_MAX];
 
 	digest_format(&e->digest, text);
-	(void)snprintf(q->error, sizeof(q->error), "%.90s: %s: %.300s", text, stow_code_name(err->code),
-		       err->msg);
+	digest_format_hex(&e->digest, hex);
+	if (strstr(err->msg, hex) != NULL) /* the object's name has it */
+		(void)snprintf(q->error, sizeof(q->error), "%s: %.400s", stow_code_name(err->code), err->msg);
+	else
+		(void)snprintf(q->error, sizeof(q->error), "%.90s: %s: %.300s", text,
+			       stow_code_name(err->code), err->msg);
 	q->error_ns = clock_wall_ns();
 }
 

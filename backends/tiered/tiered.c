@@ -108,16 +108,6 @@ static int fetch_publish(void *arg, struct stage *st, const struct digest *d, st
 
 /* --- start and end --- */
 
-/* What was known to be behind is of another storage, or has been collected from there. */
-static int forget_all(struct tiered *t, const char *identity, bool *ret_emptied, struct stow_err *err)
-{
-	if (meta_remote_identity(t->meta, identity, ret_emptied, err) < 0)
-		return -1;
-	if (*ret_emptied)
-		lookup_clear(t->lookup);
-	return 0;
-}
-
 /* Two changes of the identity: whatever happens between them, the table is empty at the next start. */
 static void taken_for_dead(void *arg)
 {
@@ -125,8 +115,10 @@ static void taken_for_dead(void *arg)
 	struct stow_err err;
 	bool emptied;
 
-	if (forget_all(t, "", &emptied, &err) < 0 || forget_all(t, t->identity, &emptied, &err) < 0)
+	if (meta_remote_identity(t->meta, "", &emptied, &err) < 0 ||
+	    meta_remote_identity(t->meta, t->identity, &emptied, &err) < 0)
 		log_error("forgetting what is behind failed", LOG_S("error", err.msg));
+	lookup_clear(t->lookup);
 	queue_flush(t->queue);
 }
 
@@ -138,12 +130,12 @@ static void tiered_start(struct backend *b, struct meta *m)
 
 	t->meta = m;
 	/* Not knowing what is behind, nothing must be evicted; and so on. */
-	if (forget_all(t, t->identity, &emptied, &err) < 0) {
+	if (meta_remote_identity(t->meta, t->identity, &emptied, &err) < 0) {
 		log_error("the storage behind is left alone", LOG_S("error", err.msg));
 		return;
 	}
 	if (emptied)
-		log_warn("another storage is behind than before: each blob is looked for there",
+		log_info("what is behind has another address than before, and is looked at anew",
 			 LOG_S("storage", t->tiers.v[0].name));
 	tiers_start(&t->tiers);
 	cache_start(t->cache, m);
@@ -337,6 +329,8 @@ static int tiered_status(struct backend *b, struct fleet_status *ret_st, struct 
 		return -1;
 	cache_status(t->cache, &st);
 	fetch_status(t->fetches, &st);
+	if (t->holdings != NULL)
+		holdings_status(t->holdings, &st);
 	for (size_t i = 0; i < t->tiers.n; i++)
 		tier_status(&t->tiers.v[i], &st.behind[i]);
 	*ret_st = st;

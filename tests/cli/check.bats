@@ -17,6 +17,8 @@ setup_file() {
 	servers_build
 	server_start s3 s3 -buckets layers
 	export S3_URL=$SERVER_URL S3_CONTROL=$SERVER_CONTROL STRICT_ACCESS_KEY STRICT_SECRET_KEY TOP
+	server_start faults faults -upstream "$S3_URL"
+	export FAULTS_URL=$SERVER_URL FAULTS_CONTROL=$SERVER_CONTROL
 }
 
 teardown_file() {
@@ -45,14 +47,25 @@ bucket() {
 # settings JSON: of the server; what is not named is as at the start.
 settings() { curl --silent --fail --request PUT --data-binary "$1" "$S3_CONTROL/settings" >/dev/null; }
 
+# faults JSON: the rules of the proxy before it, which nobody uses who does not name it as the endpoint.
+faults() { curl --silent --fail --request PUT --data-binary "$1" "$FAULTS_CONTROL/rules" >/dev/null; }
+
 # result STEP: of the last run with --format json.
 result() { jq -r --arg step "$1" '.steps[] | select(.step == $step) | .result' <<<"$output"; }
 advice() { jq -r --arg step "$1" '.steps[] | select(.step == $step) | .advice // ""' <<<"$output"; }
 
 @test "a local store needs its directories" {
 	run -0 --separate-stderr stowage check
-	[[ $output == *"ok      root"*"ok      local.path"* ]]
+	[[ $output == *"ok      root "*"$root: will be made"*"ok      local.path"*"ok      grpc.address "*"$dir"* ]]
 	[ ! -e "$root" ] # looking makes nothing
+	mkdir "$root"
+	run -0 --separate-stderr stowage check --address "$dir/new/s.sock"
+	[[ $output == *"$root"*"ok      grpc.address "*"$dir/new: will be made"* && $output != *"$root: will"* ]]
+	[ ! -e "$dir/new" ]
+	run -1 --separate-stderr stowage check --address "$dir/new/below/s.sock"
+	[[ $output == *"FAILED  grpc.address "*"$dir/new: No such file"*"->"* ]]
+	run -1 --separate-stderr stowage check --root "$dir/new/below"
+	[[ $output == *"FAILED  root "*"$dir/new: No such file"*"->"* ]]
 	touch "$dir/file"
 	run -1 --separate-stderr stowage check --root "$dir/file/below"
 	[[ $output == *FAILED*"Not a directory"* ]]
@@ -111,6 +124,32 @@ advice() { jq -r --arg step "$1" '.steps[] | select(.step == $step) | .advice //
 	[ "$(result "nodes put")" = "" ]
 }
 
+@test "a node that may not tell what it holds says so, and why" {
+	bucket
+	sed -i 's/^type = "s3"/&\nclaim_interval = "200ms"/' "$dir/bucket.toml"
+	settings '{"deny": ["PutObject a/nodes/"]}'
+	start_daemon
+	put one >/dev/null
+	run -0 --separate-stderr stowage status
+	[[ $output == *"To upload: 1,"*"Fleet:     cannot be told what is here, since "*nodes/*AccessDenied*"nothing is shared until it can"* ]]
+	run -0 --separate-stderr stowage status --format json
+	json '.untold_since and (.untold_error | contains("AccessDenied")) and (.shared | not)' >/dev/null
+	run -1 --separate-stderr stowage flush --timeout 0s
+	[[ $stderr == *"1 blob of 3 B is not in the bucket yet; the fleet cannot be told what is here: "*nodes/*AccessDenied* ]]
+	# Each reason is logged once.
+	settings '{"deny": ["GetObject a/gc/", "HeadObject a/gc/"]}'
+	for ((i = 0; i < 100; i++)); do
+		[ "$(grep -c "cannot be told" "$dir/daemon.log")" -lt 2 ] || break
+		sleep 0.1
+	done
+	[ "$(grep "cannot be told" "$dir/daemon.log" | grep -c "gc/run")" -eq 1 ]
+	settings '{}'
+	run -0 --separate-stderr stowage flush --timeout 20s
+	[ "$(grep -c "cannot be told" "$dir/daemon.log")" -eq 2 ]
+	run -0 --separate-stderr stowage status
+	[[ $output != *Fleet:* ]]
+}
+
 @test "what only gc needs of a fleet's notes is noted, and what cannot be removed is no node" {
 	bucket
 	settings '{"deny": ["GetObject a/nodes/", "DeleteObject a/nodes/"]}'
@@ -122,6 +161,35 @@ advice() { jq -r --arg step "$1" '.steps[] | select(.step == $step) | .advice //
 	settings '{}'
 	run -1 --separate-stderr stowage gc
 	[[ $stderr == *"no living node"*"(0 are taken for gone)"* ]]
+}
+
+@test "a source that is a directory" {
+	source() { printf '[[source]]\ntype = "dir"\npath = "%s"\nlayout = "%s"\n' "$1" "$2" >"$dir/source.toml"; }
+	where[1]=$dir/source.toml
+	mkdir -p "$dir/empty" "$dir/registry/docker/registry/v2/blobs" "$dir/ours/blobs"
+	source "$dir/registry" registry
+	run -0 --separate-stderr stowage check --format json
+	[ "$(result "source[1]")" = ok ]
+	source "$dir/ours" stowage
+	run -0 --separate-stderr stowage check --format json
+	[ "$(result "source[1]")" = ok ]
+	for wrong in registry/docker/registry/v2 registry/docker/registry/v2/blobs; do
+		source "$dir/$wrong" registry
+		run -1 --separate-stderr stowage check
+		[[ $output == *"FAILED  source[1] "*"$dir/$wrong has no docker/registry/v2/blobs"*"-> path = \"$dir/registry\" has"* ]]
+	done
+	source "$dir" registry
+	run -1 --separate-stderr stowage check --format json
+	[ "$(advice "source[1]")" = "path = \"$dir/registry\" has" ]
+	source "$dir/registry" stowage
+	run -1 --separate-stderr stowage check --format json
+	[[ $(advice "source[1]") == *'the layout "registry"' ]]
+	source "$dir/empty" registry
+	run -0 --separate-stderr stowage check --format json
+	[ "$(result "source[1]")" = note ]
+	source "$dir/nowhere" registry
+	run -1 --separate-stderr stowage check --format json
+	[ "$(result "source[1]")" = failed ]
 }
 
 @test "a source that is a bucket" {
@@ -161,6 +229,33 @@ advice() { jq -r --arg step "$1" '.steps[] | select(.step == $step) | .advice //
 	[[ $output == *"FAILED  source[1] bucket "*NoSuchBucket*source.s3.bucket* ]]
 }
 
+@test "gc says what would go, and calls nodes as they call themselves" {
+	bucket
+	sed -i 's/^type = "s3"/&\nclaim_interval = "200ms"/' "$dir/bucket.toml"
+	start_daemon
+	grep -q "msg=serving .*backend=tiered bucket=s3://layers/a node=" "$dir/daemon.log"
+	a=$(put one)
+	run -0 stowage flush --timeout 20s
+	node=$(stowage status --format json | jq -r .node)
+	for ((i = 0; i < 100; i++)); do
+		run -0 --separate-stderr stowage gc --explain "$a"
+		[[ $output != *"holds it, as it told"* ]] || break
+		sleep 0.1
+	done
+	[[ $output == *"node $node ("*"holds it, as it told"* ]]
+	grep -q "msg=serving .*node=$node " "$dir/daemon.log"
+	"$CTR" --address "$sock" content rm "$a"
+	stop_daemon # tells what it holds
+	run -0 --separate-stderr stowage gc --dry-run --grace 0 --format json
+	[ "$(json '.to_go, .to_go_bytes, .would_remove[0].digest, .would_remove[0].size')" = $'1\n3\n'"$a"$'\n3' ]
+	[ "$(json 'has("marked")' || true)" = false ]
+	[ -z "$stderr" ]
+	run -0 --separate-stderr stowage gc --dry-run --grace 0
+	[[ $output == *"would remove $a (3 bytes)"*"to go    1, 3 B"* ]]
+	run -0 --separate-stderr stowage gc --grace 0 --format json
+	[ "$(json '.marked, .removed')" = $'1\n1' ]
+}
+
 @test "a server without conditions is noted" {
 	bucket
 	settings '{"conditional_put": "refuse", "conditional_complete": "ignore"}'
@@ -193,10 +288,84 @@ advice() { jq -r --arg step "$1" '.steps[] | select(.step == $step) | .advice //
 	run -1 --separate-stderr stowage check --format json
 	[ "$(result bucket)" = failed ]
 	[[ $(advice bucket) == *remote.s3.endpoint* ]]
+	[ "$(json '.steps[] | select(.step == "bucket") | .detail' | grep -o 127.0.0.1 | wc -l)" -eq 1 ]
+	# A server, but of something else.
+	bucket "endpoint=\"$FAULTS_URL\""
+	faults '[{"status": 404, "body": "404 page not found"}]'
+	run -1 --separate-stderr stowage check --format json
+	[ "$(result bucket)" = failed ]
+	[[ $(advice bucket) == *"not what an S3 server answers"*remote.s3.endpoint* ]]
 	bucket 'secret_key="wrong"'
 	run -1 --separate-stderr stowage check --format json
 	[ "$(result bucket)" = failed ]
 	[[ $output == *SignatureDoesNotMatch* && $(advice bucket) == *"secret key"* ]]
+}
+
+@test "a server that does not answer" {
+	bucket "endpoint=\"$FAULTS_URL\"" max_attempts=10
+	faults '[{"hang_response": -1}]'
+	SECONDS=0
+	run -1 --separate-stderr stowage check --format json
+	((SECONDS < 60)) # 10 attempts of 30 s, were it a daemon
+	[ "$(result bucket)" = failed ]
+	[ -z "$stderr" ]
+	# On a terminal it is said meanwhile what is tried.
+	faults '[]'
+	run -0 env TERM=xterm script --quiet --return --command "'$STOWAGE' check ${where[*]} >'$dir/out'" /dev/null
+	[[ $output == *"bucket ..."*"multipart ..."* ]]
+	grep -q '^ok      bucket ' "$dir/out"
+}
+
+@test "an upload that fails is told of without saying anything twice, and flush says why it waits" {
+	bucket "endpoint=\"$FAULTS_URL\""
+	faults '[{"target": "/blobs/sha256/", "status": 400, "body": "<Error><Code>InvalidRequest</Code><Message>no</Message></Error>"}]'
+	start_daemon
+	a=$(put one)
+	run -1 --separate-stderr stowage flush --timeout 2s
+	[[ $stderr == *"1 blob of 3 B is not in the bucket yet; the last upload failed: INTERNAL: s3: "*"$(hex "$a")"*400* ]]
+	run -0 stowage status --format json
+	[ "$(json .upload_error | grep -o "$(hex "$a")" | wc -l)" -eq 1 ]
+	stop_daemon
+	# It is away.
+	sed -i 's|^endpoint = .*|endpoint = "http://127.0.0.1:1"|' "$dir/bucket.toml"
+	start_daemon
+	for ((i = 0; i < 200; i++)); do
+		stowage status --format json | jq -e '.behind[0].reachable == false' >/dev/null && break
+		sleep 0.1
+	done
+	run -1 --separate-stderr stowage flush --timeout 0s
+	[[ $stderr == *"the bucket is away: "*127.0.0.1* ]]
+	[[ $(run env TERM=xterm script --quiet --return --command "'$STOWAGE' flush ${where[*]} --timeout 1s" /dev/null && echo "$output") == *"0%  0 B of 3 B  the bucket is away: "* ]]
+}
+
+@test "a signal ends what waits for a server that does not answer" {
+	local command pid
+	bucket "endpoint=\"$FAULTS_URL\"" max_attempts=10
+	faults '[]'
+	start_daemon
+	a=$(put one)
+	run -0 stowage flush --timeout 20s
+	stop_daemon
+	sed 's/"tiered"/"direct"/' "$dir/bucket.toml" >"$dir/direct.toml"
+	for command in gc "gc --explain $a" check "verify --config $dir/direct.toml"; do
+		for signal in INT TERM; do
+			faults '[{"hang_response": -1}]'
+			# shellcheck disable=SC2086
+			env --default-signal=INT "$STOWAGE" ${command%% *} "${where[@]}" ${command#"${command%% *}"} 2>"$dir/err" >"$dir/out" 3>&- &
+			pid=$!
+			for ((i = 0; i < 100; i++)); do
+				[ "$(curl --silent "$FAULTS_CONTROL/rules" | jq '.[0].applied')" -eq 0 ] || break
+				sleep 0.1
+			done
+			kill -$signal $pid
+			SECONDS=0
+			status=0
+			wait $pid || status=$?
+			((SECONDS < 15))
+			[ $status -eq $((128 + $(kill -l $signal))) ]
+			[ "${command%% *}" != gc ] || grep -q interrupted "$dir/err"
+		done
+	done
 }
 
 @test "commands that are for local bytes say so" {
@@ -219,7 +388,7 @@ advice() { jq -r --arg step "$1" '.steps[] | select(.step == $step) | .advice //
 	run -0 --separate-stderr stowage ls --quiet
 	[ "$output" = "$a" ]
 	run -0 --separate-stderr stowage verify
-	[[ $output == *"1 blobs checked"*"all well"* ]]
+	[[ $output == *"1 blob checked"*"all well"* ]]
 	"$CTR" --address "$sock" content rm "$a"
 	[ "$(curl --silent "$S3_CONTROL/objects" | jq ".objects | length")" -eq 0 ]
 }
@@ -240,6 +409,10 @@ advice() { jq -r --arg step "$1" '.steps[] | select(.step == $step) | .advice //
 	rm -f "$root/blobs/${a/://}"
 	run -0 stowage verify
 	[[ $output == *"0 blobs checked"*"all well"*"1 not here but in the bucket"* ]]
+	run -0 stowage info "$a"
+	[[ $output == *"On disk:  not here (in the bucket)"* ]]
+	run -0 stowage info --format json "$a"
+	[ "$(json .on_disk)" = behind ]
 	[ "$("$CTR" --address "$sock" content get "$a")" = one ]
 	# What is imported gets there as well.
 	mkdir -p "$dir/from/blobs/sha256"

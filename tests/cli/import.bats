@@ -112,15 +112,21 @@ elsewhere() {
 
 @test "a dry run changes nothing" {
 	a=$(source_blob "$dir/from")
-	run -0 stowage import --dry-run --from "$dir/from"
-	[ "$output" = "dry run: 0 linked, 1 copied, 0 skipped, 0 failed; 1000 B imported" ] ||
-		[ "$output" = "dry run: 1 linked, 0 copied, 0 skipped, 0 failed; 1000 B imported" ]
-	[ ! -e "$root" ]
-	start_daemon
-	run -0 stowage import --dry-run --from "$dir/from"
-	[ "$output" = "dry run: 1 linked, 0 copied, 0 skipped, 0 failed; 1000 B imported" ]
+	for round in missing empty there; do
+		[ $round != empty ] || mkdir "$root"
+		[ $round != there ] || start_daemon
+		run -0 stowage import --dry-run --from "$dir/from"
+		[ "$output" = "dry run: 1 linked, 0 copied, 0 skipped, 0 failed; 1000 B would be imported" ]
+		[ $round != missing ] || [ ! -e "$root" ]
+	done
 	[ -z "$(stowage ls -q)" ]
 	[ ! -e "$blobs/$(hex "$a")" ]
+	if elsewhere; then
+		root=$other/root
+		where[3]=$root
+		run -0 stowage import --dry-run --from "$dir/from"
+		[ "$output" = "dry run: 0 linked, 1 copied, 0 skipped, 0 failed; 1000 B would be imported" ]
+	fi
 }
 
 # import_and_signal SIGNAL: starts an import of $other/from, which has 60 blobs, into $root, and signals it

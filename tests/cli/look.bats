@@ -32,6 +32,38 @@ load helper
 	done
 }
 
+@test "help and version" {
+	run -0 --separate-stderr "$STOWAGE" help
+	[[ $output == *"Usage: stowage COMMAND"* ]]
+	run -0 --separate-stderr "$STOWAGE" help ls
+	[[ $output == "Usage: stowage ls "* ]]
+	run -0 --separate-stderr "$STOWAGE" help help
+	run -0 --separate-stderr "$STOWAGE" --version
+	[[ $output == "stowage "* ]]
+	run -2 --separate-stderr "$STOWAGE" help nope
+	[[ $stderr == *'unknown command "nope"'* && -z $output ]]
+	run -2 --separate-stderr "$STOWAGE" help ls info
+	run -2 --separate-stderr "$STOWAGE" version x
+	[ -z "$output" ]
+}
+
+@test "config check says which files there are" {
+	[ ! -e /etc/stowage/config.toml ] || skip "this machine has one"
+	run -0 --separate-stderr "$STOWAGE" config check
+	[ "$output" = "OK: no files: there is no /etc/stowage/config.toml" ]
+	run -0 --separate-stderr "$STOWAGE" config check --config "$dir/empty.toml"
+	[ "$output" = "OK: $dir/empty.toml" ]
+}
+
+@test "a regular expression that is none is told of" {
+	start_daemon
+	put one >/dev/null
+	run -0 --separate-stderr stowage ls -q 'digest~=['
+	[[ -z $output && $stderr == *"[ is no regular expression"* ]]
+	run -0 --separate-stderr stowage ls -q 'digest~=256'
+	[[ -n $output && -z $stderr ]]
+}
+
 @test "ls, with a daemon and without" {
 	start_daemon
 	a=$(put one kind=layer)
@@ -161,7 +193,7 @@ load helper
 	stop_daemon KILL # leaves its socket behind
 	[ -S "$sock" ]
 	run -1 --separate-stderr stowage status
-	[[ $stderr == *"no daemon answers at $sock"* ]]
+	[[ $stderr == *"no daemon answers at $sock: nobody listens on that socket"* ]]
 	[[ $output == *"not running"*"Blobs:     1, 3 B"* ]]
 	run -1 --separate-stderr stowage status --format json
 	[ "$(jq -r '.running, .blobs, .blob_bytes' <<<"$output")" = $'false\n1\n3' ]
@@ -171,6 +203,40 @@ load helper
 	[ ! -e "$dir/elsewhere" ]
 	run -1 --separate-stderr stowage status --address fd://
 	[[ $stderr == *"--address"* ]]
+}
+
+@test "who may not ask is told so" {
+	[ "$(id -u)" -eq 0 ] || skip "needs another user"
+	chmod 0755 "$dir"
+	start_daemon
+	as_nobody() { setpriv --reuid 65534 --regid 65534 --clear-groups "$STOWAGE" status "${where[@]}" "$@"; }
+	run -1 --separate-stderr as_nobody
+	[[ $output == "Daemon:    may not be asked (permission denied)"* && $output != *"not running"* ]]
+	[[ $stderr == *"the daemon at $sock may not be asked: permission denied"* && $stderr != *addresses* ]]
+	run -1 --separate-stderr as_nobody --format json
+	[ "$(jq -r '.running, (.error | contains("permission denied"))' <<<"$output")" = $'null\ntrue' ]
+}
+
+@test "an address alone is not taken for a root" {
+	start_daemon
+	for command in ls ingests "info sha256:$(printf %064d 0)" verify "pin --list"; do
+		# shellcheck disable=SC2086
+		run -1 --separate-stderr "$STOWAGE" $command --address "$sock"
+		[[ $stderr == *"needs --root or --config"*"has the root $root"* ]]
+	done
+	stop_daemon
+	run -1 --separate-stderr "$STOWAGE" ls --address "$sock"
+	[[ $stderr == *"needs --root or --config"*"no daemon at $sock"* ]]
+}
+
+@test "no store is made for a socket that is in use" {
+	start_daemon
+	run -1 --separate-stderr "$STOWAGE" serve --config "$dir/empty.toml" --root "$dir/second" --address "$sock"
+	[[ $stderr == *"is in use"* ]]
+	[ ! -e "$dir/second" ]
+	# Of a store that is there, it is told who has it.
+	run -1 --separate-stderr stowage serve
+	[[ $stderr == *"$daemon"* ]]
 }
 
 @test "a daemon that does not answer" {

@@ -60,7 +60,7 @@ make_damage() {
 @test "named blobs alone" {
 	make_damage
 	run -0 stowage verify "$good"
-	[[ $output == "1 blobs checked, 4 B read"* ]]
+	[[ $output == "1 blob checked, 4 B read"* ]]
 	run -1 --separate-stderr stowage verify "$good" "$damaged"
 	[[ $output == *"damaged     $damaged"* ]]
 	[[ $output != *"$missing"* && $output != *"$extra"* ]]
@@ -149,7 +149,7 @@ check_quarantine() {
 	status=0
 	wait "$pid" || status=$?
 	[ "$status" -eq 130 ]
-	[[ $(cat "$dir/out") == "interrupted: "*" blobs checked"* ]]
+	[[ $(cat "$dir/out") == "interrupted: "*" blob"*" checked"* ]]
 }
 
 @test "blobs that come and go are no mistakes" {

@@ -27,7 +27,11 @@ func TestFleetCollectsFromBusyBucket(t *testing.T) {
 		_, err := c.Delete(ctxFor(t), &api.DeleteContentRequest{Digest: sum(data)})
 		noErr(t, err)
 	}
-	gc := func(args ...string) (r struct{ Objects, Held, Young, Marked, Removed, Silent int }) {
+	gc := func(args ...string) (r struct {
+		Objects, Held, Young, Marked, Removed, Silent int
+		ToGo                                          int               `json:"to_go"`
+		WouldRemove                                   []json.RawMessage `json:"would_remove"`
+	}) {
 		t.Helper()
 		out, err := one.run(t, append([]string{"gc", "--format", "json", "--grace", "1s", "--wait", "30s"}, args...)...)
 		noErr(t, err)
@@ -36,7 +40,7 @@ func TestFleetCollectsFromBusyBucket(t *testing.T) {
 	}
 	eventually(t, 30*time.Second, "all that was deleted is told, and old", func() (bool, string) {
 		r := gc("--dry-run")
-		return r.Marked == removed, "" // what is young or held is not
+		return r.ToGo == removed && len(r.WouldRemove) == removed && r.Marked == 0, "" // what is young or held is not
 	})
 	// 32 at once, and more attempts than each of them has.
 	b.rules(t, `{"method": "DELETE", "target": "/blobs/", "count": 110, `+answer(503, "SlowDown")+`}`)

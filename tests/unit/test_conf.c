@@ -267,6 +267,22 @@ static void unknown_keys(void **state)
 		conf_env_expect_error(cases[i].text, cases[i].line);
 }
 
+/* The library says of them that it could not tell what they are. */
+static void quotes_that_are_missing(void **state)
+{
+	static const char *const cases[] = { "root = /x", "log.level = info", "grpc.drain_timeout = 30s",
+					     "local.max_size = 50GiB", "local.max_size = 50 GiB" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct conf_errors errors;
+		conf_env_put("config.toml", cases[i]);
+		conf_env_refuse(&(struct conf_sources){ .file = conf_env_file() }, &errors);
+		assert_int_equal(errors.n, 1);
+		assert_non_null(strstr(errors.line[0], "; text stands in quotes: key = \"text\""));
+	}
+}
+
 static void syntax_errors(void **state)
 {
 	static const struct {
@@ -538,6 +554,7 @@ int main(int argc, char **argv)
 		CONF_TEST(wrong_values),
 		CONF_TEST(unknown_keys),
 		CONF_TEST(syntax_errors),
+		CONF_TEST(quotes_that_are_missing),
 		CONF_TEST(deep_keys),
 		cmocka_unit_test(environment_is_checked),
 		CONF_TEST(all_sources_report),

@@ -105,6 +105,7 @@ static void durations(void **state)
 		int64_t ns;
 	} good[] = {
 		{ "0s", 0 },
+		{ "0", 0 },
 		{ "1ns", 1 },
 		{ "7us", 7000 },
 		{ "500ms", 500 * NSEC_PER_MSEC },
@@ -116,7 +117,7 @@ static void durations(void **state)
 		{ "90m", 5400 * NSEC_PER_SEC },
 		{ "2562047h47m16s854ms775us807ns", INT64_MAX },
 	};
-	static const char *const bad[] = { "",     "0",    "30",    "s",     "30 s", " 30s",
+	static const char *const bad[] = { "",     "00",   "30",    "s",     "30 s", " 30s",
 					   "30s ", "-30s", "1.5h",  "1d",    "1H",   "30m1h",
 					   "1h1h", "1h30", "1h 1m", "30sec", "1ms1m" };
 	static const char *const large[] = { "2562047h47m16s854ms775us808ns", "2562048h",

@@ -151,6 +151,8 @@ static void another_storage_empties_the_table(void **state UNUSED)
 	expect_ok(meta_remote_identity(m, "there", &emptied, &err), &err);
 	assert_true(emptied);
 	expect_pending(1, 1001);
+	expect_ok(meta_remote_identity(m, "elsewhere", &emptied, &err), &err);
+	assert_false(emptied); /* there was nothing in it */
 }
 
 /* --- walks --- */

@@ -27,6 +27,10 @@ static void text_tells_rate_and_rest(void **state)
 	p.done = p.total + MIB; /* more came than was announced */
 	progress_text(&p, START + NSEC_PER_SEC, text);
 	assert_string_equal(text, "100%  101.0 MiB of 100.0 MiB  101.0 MiB/s");
+	p.done = 20 * MIB;
+	p.waiting = "the bucket is away";
+	progress_text(&p, START + 2 * NSEC_PER_SEC, text);
+	assert_string_equal(text, " 20%  20.0 MiB of 100.0 MiB  the bucket is away");
 }
 
 static void text_survives_nothing_and_everything(void **state)
@@ -92,6 +96,11 @@ static void bars_fit_the_terminal(void **state)
 	assert_true(read(master, text, sizeof(text) - 1) > 0);
 	assert_string_equal(text, "\r\033[K");
 	assert_false(p.shown);
+	memset(text, 0, sizeof(text));
+	progress_doing(&p, "multipart");
+	assert_true(p.shown);
+	assert_true(read(master, text, sizeof(text) - 1) > 0);
+	assert_string_equal(text, "\r\033[Kmultipart ...");
 	fclose(to);
 	close(master);
 }

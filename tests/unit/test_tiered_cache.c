@@ -2,9 +2,12 @@
 #include "backends/backends.h"
 #include "backends/tiered/cache_internal.h"
 #include "content/base/clock.h"
+#include "content/base/log.h"
 #include "content/base/mem.h"
 #include "content/meta.h"
 #include "tests/suite/suite.h"
+
+#include <sys/mman.h>
 
 enum { SIZE = 1000, BLOBS = 20 };
 
@@ -18,6 +21,7 @@ static struct {
 	atomic_bool kept[BLOBS];
 	struct cache_room stage; /* one that is kept */
 	atomic_bool droppable;   /* it goes when it is asked to */
+	int64_t patience_ns;
 } env;
 
 static bool keep(void *arg, const struct digest *d)
@@ -100,6 +104,7 @@ static void start(struct tiered_share max_size, struct tiered_share min_free)
 		.keep = keep,
 		.evict = evict,
 		.drop_kept = drop_kept,
+		.patience_ns = env.patience_ns,
 	});
 	cache_start(env.cache, env.meta);
 }
@@ -400,6 +405,53 @@ static void what_is_kept_beyond_the_limit_goes(void **state)
 	wait_bytes(0);
 }
 
+/* --- too much --- */
+
+static bool is_complained(int log)
+{
+	CLEANUP(freep) char *text = x_calloc(1, 1 << 16);
+
+	assert_true(pread(log, text, (1 << 16) - 1, 0) >= 0);
+	return strstr(text, "more is stored here than was allowed") != NULL;
+}
+
+/* With something that may go only in the end. */
+static void too_much(int64_t patience_ns, bool complained)
+{
+	int log = memfd_create("log", MFD_CLOEXEC);
+
+	assert_true(log >= 0);
+	log_to_fd(log);
+	put_all(true);
+	for (int i = 0; i < BLOBS; i++)
+		atomic_store(&env.kept[i], true);
+	env.patience_ns = patience_ns;
+	start((struct tiered_share){ .bytes = 5 * SIZE }, NONE);
+	wait_bytes(BLOBS * SIZE);
+	assert_false(cache_squeeze(env.cache, 1)); /* it has looked, twice: */
+	assert_false(cache_squeeze(env.cache, 1));
+	for (int i = 0; complained && i < 20000 && !is_complained(log); i++)
+		(void)usleep(1000);
+	assert_int_equal(is_complained(log), complained);
+	for (int i = 0; i < BLOBS; i++)
+		atomic_store(&env.kept[i], false);
+	wait_bytes(4 * SIZE); /* the slack goes, too */
+	log_to_fd(2);
+	(void)close(log);
+}
+
+static void too_much_for_a_moment_is_nobodys_concern(void **state)
+{
+	(void)state;
+	too_much(0, false);
+}
+
+static void too_much_for_long_is_logged(void **state)
+{
+	(void)state;
+	too_much(1, true);
+}
+
 /* --- a disk that takes no more --- */
 
 static void something_goes_when_the_disk_is_full(void **state)
@@ -433,6 +485,8 @@ int main(void)
 		TEST(there_is_no_hope_for_a_moment_only),
 		TEST(what_is_kept_goes_before_any_blob),
 		TEST(what_is_kept_beyond_the_limit_goes),
+		TEST(too_much_for_a_moment_is_nobodys_concern),
+		TEST(too_much_for_long_is_logged),
 		TEST(something_goes_when_the_disk_is_full),
 	};
 

@@ -72,6 +72,11 @@ static void count_line(void *arg, const char *line UNUSED)
 	++*(unsigned *)arg;
 }
 
+static void count_object(void *arg, const struct digest *d UNUSED, uint64_t size)
+{
+	*(unsigned *)arg += (unsigned)size;
+}
+
 static void a_dry_run_removes_nothing(void **state UNUSED)
 {
 	struct digest free = object(f.bucket, 1);
@@ -88,6 +93,10 @@ static void a_dry_run_removes_nothing(void **state UNUSED)
 	assert_int_equal(r.marked, 1);
 	assert_int_equal(r.removed, 0);
 	assert_int_equal(lines, 1);
+	/* Whoever wants to know them one by one is told so instead. */
+	o.would_remove = count_object;
+	expect_ok(gc_run(&o, &r, &err), &err);
+	assert_int_equal(lines, 1 + OBJECT_SIZE);
 	assert_true(has_object(f.bucket, &free));
 	check_tidy(&f);
 }

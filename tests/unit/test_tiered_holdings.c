@@ -151,12 +151,22 @@ static void a_good_end_is_told_and_a_bad_one_is_not(void **state UNUSED)
 	assert_false(refused(0, &a));
 }
 
+/* What people are told of it. */
+static struct fleet_status status_of(int i)
+{
+	struct fleet_status st = { 0 };
+
+	holdings_status(f.node[i].holdings, &st);
+	return st;
+}
+
 /* --- before anything is known --- */
 
 static void until_it_has_told_everything_is_refused(void **state UNUSED)
 {
 	struct digest a = some_digest(DIGEST_SHA256, 1);
 	struct holder *n = &f.node[0];
+	struct fleet_status st;
 
 	n->plan.code = STOW_UNAVAILABLE;
 	n->plan.forever = true;
@@ -164,8 +174,13 @@ static void until_it_has_told_everything_is_refused(void **state UNUSED)
 	holder_start(&f, 0);
 	assert_true(refused(0, &a));
 	assert_int_equal(count_notes(f.bucket, NOTE_NODES), 0);
+	st = status_of(0);
+	assert_true(st.untold_ns > 0 && st.untold_ns <= clock_wall_ns() && st.unshared);
+	assert_non_null(strstr(st.untold_error, NOTE_NODES));
 	n->plan.after[FAULT_NOTE_PUT] = 0;
 	wait_for(!refused(0, &a));
+	st = status_of(0);
+	assert_true(st.untold_ns == 0 && !st.unshared && *st.untold_error == '\0');
 }
 
 /* In this order, since gc looks for nodes when it has made its run. */
@@ -223,6 +238,8 @@ static void who_may_not_write_for_a_while_goes_on(void **state UNUSED)
 	}
 	assert_true(tier_usable(&n->tiers.v[0]));
 	assert_false(holder_tells(&f, 0, &a));
+	wait_for(status_of(0).untold_ns > 0);
+	assert_false(status_of(0).unshared);
 	n->plan.after[FAULT_NOTE_PUT] = 0;
 	wait_for(holder_tells(&f, 0, &a));
 }

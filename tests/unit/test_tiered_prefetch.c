@@ -210,6 +210,7 @@ static void the_children_of_a_manifest_are_looked_up(void **state UNUSED)
 static void without_room_it_streams(void **state UNUSED)
 {
 	struct digest d = blob_behind(0, 3 * MIB, 1);
+	struct fleet_status st = { 0 };
 	struct fetch_reader *r;
 
 	again_with_room(MIB, FETCH_ENV_PREFETCH);
@@ -219,6 +220,10 @@ static void without_room_it_streams(void **state UNUSED)
 	check_no_blob(env.fast, &d);
 	/* Read in order, it was hashed as it passed: nothing but its end was read twice. */
 	assert_in_range(env.tier[0].bytes, 3 * MIB, 3 * MIB + 300000);
+	/* Nothing is under way, though it is open still. */
+	assert_true(fetch_is_coming(env.fetches, &d));
+	fetch_status(env.fetches, &st);
+	assert_int_equal(st.fetching, 0);
 	fetch_close(r);
 	wait_for(!fetch_is_coming(env.fetches, &d));
 }
