@@ -44,8 +44,11 @@ const (
 
 var bothPlaces = []string{onTmpfs, onDisk}
 
-// placesFor leaves out, of a quick run, the disk for rows that have no target there.
+// placesFor leaves out, of a quick run, the disk for rows that have no target there; and what was not asked for.
 func (b *bench) placesFor(row int) []string {
+	if b.where != "" {
+		return []string{b.where}
+	}
 	switch row {
 	case 1, 7:
 		return bothPlaces

@@ -27,6 +27,7 @@ type options struct {
 	quick   bool
 	million bool
 	rounds  int
+	where   string // a place; "" for all
 
 	tmpfs, disk string // directories of our own, which the caller removes
 	out         string
@@ -41,6 +42,7 @@ func (o *options) parse() error {
 	flag.BoolVar(&o.quick, "quick", false, "smaller blobs and 3 rounds")
 	flag.BoolVar(&o.million, "million", false, "also start on 1 000 000 blobs (rows 8 and 21)")
 	flag.IntVar(&o.rounds, "rounds", 0, "`rounds` of each measurement; 5, or 3 with -quick")
+	flag.StringVar(&o.where, "where", "", "the one `place`, tmpfs or disk, of rows that are measured in both")
 	flag.StringVar(&o.tmpfs, "tmpfs", "", "an empty `directory` on a tmpfs")
 	flag.StringVar(&o.disk, "disk", "", "an empty `directory` on a disk")
 	flag.StringVar(&o.out, "out", "", "the `directory` of the results")
@@ -62,6 +64,9 @@ func (o *options) parse() error {
 			return fmt.Errorf("-tmpfs, -disk, -out, -stowage, -goproxy, -floor, -e2e, -gateway, -s3server and -aws " +
 				"are all needed")
 		}
+	}
+	if o.where != "" && o.where != onTmpfs && o.where != onDisk {
+		return fmt.Errorf("-where %q: %s or %s is expected", o.where, onTmpfs, onDisk)
 	}
 	if o.rounds < 0 {
 		return fmt.Errorf("-rounds %d", o.rounds)

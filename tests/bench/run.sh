@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# run.sh [--rows 1,2,...] [--quick] [--rounds N] [--disk DIR] [--tmpfs DIR] [--out DIR] [--million]
+# run.sh [--rows 1,2,...] [--quick] [--rounds N] [--where tmpfs|disk] [--disk DIR] [--tmpfs DIR] [--out DIR] [--million]
 #
 # The benchmark: builds what measures, and measures build/cmd/stowage (STOWAGE_BIN names another) against a
 # straightforward proxy store in Go and containerd's built-in store; on a bucket of a Ceph gateway against curl
-# and aws; and as a node of a fleet against itself without a bucket. --disk and --tmpfs name directories in which
-# it makes one of its own, that it removes; --out is where the results go, build/bench if not given.
+# and aws; and as a node of a fleet against itself without a bucket. --where leaves the other place out, of rows
+# that are measured in both. --disk and --tmpfs name directories in which it makes one of its own, that it removes;
+# --out is where the results go, build/bench if not given.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=scripts/lib.sh
@@ -18,7 +19,7 @@ out=$TOP/build/bench
 pass=()
 while (($#)); do
 	case $1 in
-	--rows | --rounds)
+	--rows | --rounds | --where)
 		(($# > 1)) || die "$1 needs a value"
 		pass+=("-${1#--}" "$2")
 		shift
@@ -30,7 +31,7 @@ while (($#)); do
 		shift
 		;;
 	-h | --help)
-		sed -n '2,7s/^# \{0,1\}//p' "$0"
+		sed -n '2,8s/^# \{0,1\}//p' "$0"
 		exit 0
 		;;
 	*)
