@@ -34,18 +34,6 @@ int meta_blob_get(struct meta *m, const struct digest *d, struct blob_info *ret_
 	return result;
 }
 
-/* Decodes the row at the cursor and shows it. */
-static int show_blob(const MDB_val *k, const MDB_val *v, meta_blob_visit *visit, void *arg,
-		     struct digest *cursor, struct stow_err *err)
-{
-	CLEANUP(blob_info_free) struct blob_info info = { 0 };
-
-	if (digest_from_key(k->mv_data, k->mv_size, cursor, err) < 0 ||
-	    blob_row_decode(cursor, v->mv_data, v->mv_size, &info, err) < 0)
-		return -1;
-	return visit(arg, &info, err);
-}
-
 int meta_cursor_begin(MDB_cursor *c, const struct digest *after, MDB_val *ret_k, MDB_val *ret_v)
 {
 	uint8_t bytes[DIGEST_ROW_KEY_MAX];
@@ -62,8 +50,8 @@ int meta_cursor_begin(MDB_cursor *c, const struct digest *after, MDB_val *ret_k,
 	return rc;
 }
 
-int meta_blobs_next(struct meta *m, struct digest *cursor, size_t max, meta_blob_visit *visit, void *arg,
-		    size_t *ret_n, struct stow_err *err)
+int meta_rows_next(struct meta *m, MDB_dbi table, struct digest *cursor, size_t max, meta_row_visit *visit,
+		   void *arg, size_t *ret_n, struct stow_err *err)
 {
 	MDB_val k, v;
 	MDB_cursor *c = NULL;
@@ -71,14 +59,15 @@ int meta_blobs_next(struct meta *m, struct digest *cursor, size_t max, meta_blob
 	size_t n = 0;
 	int rc, result = 0;
 
-	CHECK_OBJ(m, META_MAGIC);
 	if (meta_read_begin(m, &txn, err) < 0)
 		return -1;
-	rc = mdb_cursor_open(txn, m->blobs, &c);
+	rc = mdb_cursor_open(txn, table, &c);
 	if (rc == 0)
 		rc = meta_cursor_begin(c, cursor, &k, &v);
 	for (; rc == 0 && n < max; rc = n < max ? mdb_cursor_get(c, &k, &v, MDB_NEXT) : 0) {
-		result = show_blob(&k, &v, visit, arg, cursor, err);
+		result = digest_from_key(k.mv_data, k.mv_size, cursor, err);
+		if (result == 0)
+			result = visit(arg, cursor, &v, err);
 		n += result >= 0;
 		if (result != 0)
 			break;
@@ -87,11 +76,35 @@ int meta_blobs_next(struct meta *m, struct digest *cursor, size_t max, meta_blob
 		mdb_cursor_close(c);
 	meta_read_end(m, txn);
 	if (result == 0 && rc != 0 && rc != MDB_NOTFOUND)
-		result = meta_fail(err, rc, "list blobs");
+		result = meta_fail(err, rc, "list rows");
 	if (result < 0)
 		return -1;
 	*ret_n = n;
 	return 0;
+}
+
+struct blob_walk {
+	meta_blob_visit *visit;
+	void *arg;
+};
+
+static int show_blob(void *arg, const struct digest *d, const MDB_val *v, struct stow_err *err)
+{
+	CLEANUP(blob_info_free) struct blob_info info = { 0 };
+	const struct blob_walk *w = arg;
+
+	if (blob_row_decode(d, v->mv_data, v->mv_size, &info, err) < 0)
+		return -1;
+	return w->visit(w->arg, &info, err);
+}
+
+int meta_blobs_next(struct meta *m, struct digest *cursor, size_t max, meta_blob_visit *visit, void *arg,
+		    size_t *ret_n, struct stow_err *err)
+{
+	struct blob_walk w = { .visit = visit, .arg = arg };
+
+	CHECK_OBJ(m, META_MAGIC);
+	return meta_rows_next(m, m->blobs, cursor, max, show_blob, &w, ret_n, err);
 }
 
 int meta_blob_count(struct meta *m, uint64_t *ret_n, uint64_t *ret_bytes, struct stow_err *err)

@@ -80,6 +80,11 @@ int meta_fail_missing(const struct digest *d, struct stow_err *err);
  * values. */
 int meta_cursor_begin(MDB_cursor *c, const struct digest *after, MDB_val *ret_k, MDB_val *ret_v);
 
+/* Visits up to `max` rows of a table by digest, as meta_blobs_next() has it. */
+typedef int meta_row_visit(void *arg, const struct digest *d, const MDB_val *v, struct stow_err *err);
+int meta_rows_next(struct meta *m, MDB_dbi table, struct digest *cursor, size_t max, meta_row_visit *visit,
+		   void *arg, size_t *ret_n, struct stow_err *err) MUST_CHECK;
+
 /* For the functions that change `blobs`: the same in `remote`, whose sum is kept too. Return LMDB values. */
 int meta_remote_add_row(struct meta *m, MDB_txn *txn, MDB_val *key, int64_t seen_ns, uint64_t size);
 int meta_remote_delete_row(struct meta *m, MDB_txn *txn, MDB_val *key, uint64_t size);

@@ -182,52 +182,28 @@ int meta_pin_get(struct meta *m, const struct digest *d, struct pin *ret_p, stru
 	return 0;
 }
 
-static int show_pin(const MDB_val *k, const MDB_val *v, meta_pin_visit *visit, void *arg,
-		    struct digest *cursor, struct stow_err *err)
-{
-	struct pin p;
-	int rc;
+struct pin_walk {
+	meta_pin_visit *visit;
+	void *arg;
+};
 
-	if (digest_from_key(k->mv_data, k->mv_size, cursor, err) < 0)
-		return -1;
-	p.digest = *cursor;
-	rc = row_decode(v, &p);
-	return rc == 0 ? visit(arg, &p, err) : meta_fail(err, rc, "read pin");
+static int show_pin(void *arg, const struct digest *d, const MDB_val *v, struct stow_err *err)
+{
+	const struct pin_walk *w = arg;
+	struct pin p = { .digest = *d };
+	int rc = row_decode(v, &p);
+
+	return rc == 0 ? w->visit(w->arg, &p, err) : meta_fail(err, rc, "read pin");
 }
 
 int meta_pins_next(struct meta *m, struct digest *cursor, size_t max, meta_pin_visit *visit, void *arg,
 		   size_t *ret_n, struct stow_err *err)
 {
-	MDB_val k, v;
-	MDB_cursor *c = NULL;
-	MDB_txn *txn;
-	size_t n = 0;
-	int rc, result = 0;
+	struct pin_walk w = { .visit = visit, .arg = arg };
 
 	CHECK_OBJ(m, META_MAGIC);
 	*ret_n = 0;
-	if (!m->has_pins)
-		return 0;
-	if (meta_read_begin(m, &txn, err) < 0)
-		return -1;
-	rc = mdb_cursor_open(txn, m->pins, &c);
-	if (rc == 0)
-		rc = meta_cursor_begin(c, cursor, &k, &v);
-	for (; rc == 0 && n < max; rc = n < max ? mdb_cursor_get(c, &k, &v, MDB_NEXT) : 0) {
-		result = show_pin(&k, &v, visit, arg, cursor, err);
-		n += result >= 0;
-		if (result != 0)
-			break;
-	}
-	if (c)
-		mdb_cursor_close(c);
-	meta_read_end(m, txn);
-	if (result == 0 && rc != 0 && rc != MDB_NOTFOUND)
-		result = meta_fail(err, rc, "list pins");
-	if (result < 0)
-		return -1;
-	*ret_n = n;
-	return 0;
+	return m->has_pins ? meta_rows_next(m, m->pins, cursor, max, show_pin, &w, ret_n, err) : 0;
 }
 
 int meta_pin_count(struct meta *m, uint64_t *ret_n, uint64_t *ret_bytes, struct stow_err *err)
