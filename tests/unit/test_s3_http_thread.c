@@ -66,7 +66,7 @@ static void what_is_urgent_does_not_wait(void **state)
 	CLEANUP(http_response_free) struct http_response r;
 	struct counted c[MANY];
 	struct http_pair e;
-	struct http_request req;
+	struct http_request hangs, req;
 	struct stow_err err;
 	char silent[128], path[128];
 	sem_t done;
@@ -75,10 +75,10 @@ static void what_is_urgent_does_not_wait(void **state)
 	(void)sem_init(&done, 0, 0);
 	pair_start(&e, pair_misbehave, NULL, &pair_four);
 	http_response_init(&r);
+	hangs = pair_get_path(&e, silent, "/silent");
+	hangs.total_ns = 0;
 	for (int i = 0; i < MANY; i++) {
-		c[i] = (struct counted){ { .req = pair_get_path(&e, silent, "/silent"), .done = post_done },
-					 &done };
-		c[i].t.req.total_ns = 0;
+		c[i] = (struct counted){ { .req = hangs, .done = post_done }, &done };
 		http_submit(e.http, &c[i].t);
 	}
 	req = pair_get_path(&e, path, "/urgent");
