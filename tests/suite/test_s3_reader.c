@@ -215,10 +215,10 @@ static void failure_is_of_the_read(void **state)
 	fake_fail(FAKE_GET, 1, 99, STOW_UNAVAILABLE);
 	expect_fail(object_read(env.o, env.to, MIB, 0, 0, &err), &err, STOW_UNAVAILABLE);
 	expect_named(&err, "GetObject");
-	fake_fail(FAKE_GET, 1, 0, STOW_OK);
 	/* What was fetched ahead fails a moment later, and who joins it fails with it. */
 	while (stats().memory > 0)
 		sched_yield();
+	fake_fail(FAKE_GET, 1, 0, STOW_OK);
 	read_ok(MIB, 0);
 }
 
