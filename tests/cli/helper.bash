@@ -78,8 +78,11 @@ hex() { echo "${1#*:}"; }
 
 # damage FILE: another first byte, same size.
 damage() {
+	local first
+	first=$(head -c 1 "$1" | od -An -tu1)
 	chmod u+w "$1"
-	printf '\377' | dd of="$1" conv=notrunc status=none
+	# shellcheck disable=SC2059 # an octal escape
+	printf "\\$(printf %03o $((first ^ 255)))" | dd of="$1" conv=notrunc status=none
 }
 
 # json FILTER: the output of the last run (of --separate-stderr), as jq sees it.
