@@ -368,6 +368,19 @@ func TestFleetSilentBucket(t *testing.T) {
 	}
 }
 
+// adoptMany has one node put n blobs of noise, with the seeds 0 to n-1, into the bucket, and the other one adopt them.
+func adoptMany(t *testing.T, from, to *daemon, n, size int) {
+	t.Helper()
+	source, c := from.client(t), to.client(t)
+	for i := 0; i < n; i++ {
+		mustPut(t, source, noise(int64(i), size))
+	}
+	from.flush(t)
+	for i := 0; i < n; i++ {
+		mustHave(t, c, sum(noise(int64(i), size)), size)
+	}
+}
+
 // coolDown takes a blob's bytes out of the page cache, so that reading them is the disk's business.
 func (d *daemon) coolDown(t *testing.T, dg digest.Digest) {
 	t.Helper()
@@ -402,14 +415,8 @@ func TestFleetReadersOfASilentBucket(t *testing.T) {
 	const n, size, workers = 64, 300 << 10, 16
 	b := newBucket(t)
 	one, two := b.node(t), b.node(t, "STOWAGE_REMOTE_PREFETCH=0", fmt.Sprint("STOWAGE_WORKERS_THREADS=", workers))
-	c, other := two.client(t), one.client(t)
-	for i := 0; i < n; i++ {
-		mustPut(t, other, noise(int64(i), size))
-	}
-	one.flush(t)
-	for i := 0; i < n; i++ {
-		mustHave(t, c, sum(noise(int64(i), size)), size)
-	}
+	c := two.client(t)
+	adoptMany(t, one, two, n, size)
 	cold, opened := noise(1000, 4<<20), noise(1001, 4<<20)
 	mustPut(t, c, cold)
 	mustPut(t, c, opened)
@@ -480,14 +487,8 @@ func TestFleetPinsOfASilentBucket(t *testing.T) {
 	const n, workers = 12, 4
 	b := newBucket(t)
 	one, two := b.node(t), b.node(t, "STOWAGE_REMOTE_PREFETCH=0", fmt.Sprintf("STOWAGE_WORKERS_THREADS=%d", workers))
-	c, other := two.client(t), one.client(t)
-	for i := 0; i < n; i++ {
-		mustPut(t, other, noise(int64(i), smallSize))
-	}
-	one.flush(t)
-	for i := 0; i < n; i++ {
-		mustHave(t, c, sum(noise(int64(i), smallSize)), smallSize)
-	}
+	c := two.client(t)
+	adoptMany(t, one, two, n, smallSize)
 	b.rules(t, `{"method": "GET", "target": "/blobs/", "hang_request": 0}`)
 	var begun, ended int32
 	pins := make(chan error, 1)
@@ -523,14 +524,8 @@ func TestFleetEndsWhileTheBucketIsSilent(t *testing.T) {
 	b := newBucket(t)
 	one, two := b.node(t), b.node(t, "STOWAGE_REMOTE_PREFETCH=0", "STOWAGE_GRPC_DRAIN_TIMEOUT=1s",
 		"STOWAGE_REMOTE_S3_FIRST_BYTE_TIMEOUT=5m", "STOWAGE_REMOTE_S3_STALL_TIMEOUT=5m")
-	c, other := two.client(t), one.client(t)
-	for i := 0; i < n; i++ {
-		mustPut(t, other, noise(int64(i), smallSize))
-	}
-	one.flush(t)
-	for i := 0; i < n; i++ {
-		mustHave(t, c, sum(noise(int64(i), smallSize)), smallSize)
-	}
+	c := two.client(t)
+	adoptMany(t, one, two, n, smallSize)
 	b.rules(t, `{"method": "GET", "target": "/blobs/", "hang_request": 0}`)
 	done := make(chan error, 1)
 	go func() {
